@@ -1,0 +1,343 @@
+//! The telemetry port: the owner of render events, an append-only time series.
+//!
+//! Costs are integers of millionths of a US dollar, so that sums are exact. Buckets are aligned to the Unix epoch
+//! in UTC.
+
+use crate::{
+    Result, Scope,
+    error::{Store, StoreError},
+    guard::{Guard, Idempotence, one_per_key},
+    page::{Page, Slice},
+};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// A step of making a video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Stage {
+    /// Writing the script.
+    Script,
+    /// Speaking it.
+    Voice,
+    /// Making the frames.
+    Render,
+    /// Encoding the file.
+    Encode,
+    /// Storing it.
+    Upload,
+}
+
+impl Stage {
+    /// All stages in order.
+    pub const ALL: [Stage; 5] = [Stage::Script, Stage::Voice, Stage::Render, Stage::Encode, Stage::Upload];
+}
+
+/// One finished step of a render.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RenderEvent {
+    /// Its id; an event with an id already stored is absorbed.
+    pub id: Uuid,
+    /// The video.
+    pub video_id: Uuid,
+    /// Whose video.
+    pub persona_id: Uuid,
+    /// For which campaign.
+    pub campaign_id: Option<Uuid>,
+    /// Which step.
+    pub stage: Stage,
+    /// When the step ended.
+    pub at: DateTime<Utc>,
+    /// How long it took, in milliseconds; not negative.
+    pub duration_ms: i64,
+    /// What it cost, in millionths of a US dollar; not negative.
+    pub cost_micros: i64,
+    /// Frames made; not negative.
+    pub frames: i64,
+    /// GPU time in seconds; finite, not negative.
+    pub gpu_seconds: f64,
+    /// Whether it succeeded.
+    pub succeeded: bool,
+}
+
+/// Whose events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// All of the organisation.
+    Organization,
+    /// Of one persona.
+    Persona(Uuid),
+    /// Of one campaign.
+    Campaign(Uuid),
+    /// Of one video.
+    Video(Uuid),
+}
+
+/// `from <= at < to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TimeRange {
+    /// Inclusive.
+    pub from: DateTime<Utc>,
+    /// Exclusive; after `from`.
+    pub to: DateTime<Utc>,
+}
+
+/// A page of events, newest first by `at` (then id).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EventPageQuery {
+    /// Whose.
+    pub subject: Subject,
+    /// When; `None` is any time.
+    pub range: Option<TimeRange>,
+    /// Only these stages; empty means any.
+    pub stages: Vec<Stage>,
+    /// Which part.
+    pub slice: Slice,
+}
+
+/// What a bucket without events shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fill {
+    /// The bucket is left out.
+    None,
+    /// The bucket is there, with count 0 and no values.
+    Null,
+    /// The bucket repeats the values of the last one before it that has any; count 0.
+    Previous,
+    /// The bucket's values lie on the line between its neighbours that have any; count 0.
+    Linear,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Measure {
+    /// `duration_ms`.
+    Duration,
+    /// `cost_micros`.
+    Cost,
+    /// `frames`.
+    Frames,
+    /// `gpu_seconds`.
+    GpuSeconds,
+}
+
+/// A question about events over time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StatsQuery {
+    /// Whose.
+    pub subject: Subject,
+    /// When.
+    pub range: TimeRange,
+    /// Width of a bucket, at least a second; `None` gives only the total.
+    pub bucket: Option<Duration>,
+    /// What empty buckets show.
+    pub fill: Fill,
+    /// What is measured.
+    pub measure: Measure,
+    /// Only these stages; empty means any.
+    pub stages: Vec<Stage>,
+}
+
+/// Aggregates of a measure. All values are `None` when there is nothing to aggregate.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Aggregate {
+    /// Events.
+    pub count: u64,
+    /// Events that failed.
+    pub failed: u64,
+    /// Sum.
+    pub sum: Option<f64>,
+    /// Mean.
+    pub avg: Option<f64>,
+    /// Least.
+    pub min: Option<f64>,
+    /// Greatest.
+    pub max: Option<f64>,
+    /// Median (nearest rank, exact unless the capabilities say otherwise).
+    pub p50: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+}
+
+/// Aggregates from `start` on, for the width of a bucket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bucket {
+    /// Its beginning; the first one may lie before the range.
+    pub start: DateTime<Utc>,
+    /// What it holds.
+    pub aggregate: Aggregate,
+    /// Whether its values were filled in.
+    pub filled: bool,
+}
+
+/// An answer to a [`StatsQuery`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stats {
+    /// Buckets in order of time.
+    pub buckets: Vec<Bucket>,
+    /// Over the whole range.
+    pub total: Aggregate,
+    /// The total cost in millionths of a US dollar, exact, whatever the measure.
+    pub cost_micros: i64,
+}
+
+/// How an append went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Stored now.
+    pub inserted: u64,
+    /// Absorbed because their id was stored before (or twice in the batch).
+    pub duplicates: u64,
+}
+
+/// What a telemetry adapter can do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Capabilities {
+    /// Adapter name, such as `sqlite`.
+    pub adapter: &'static str,
+    /// Where it is, without secrets.
+    pub place: String,
+    /// Events of one append at the most.
+    pub max_append: usize,
+    /// Relative error bound of percentiles; 0 is exact.
+    pub percentile_error: f64,
+    /// Whether it drops old events by itself.
+    pub retention: bool,
+    /// Whether an acknowledged append survives `kill -9`.
+    pub durable: bool,
+}
+
+/// What a telemetry store implements.
+#[async_trait]
+pub trait TelemetryAdapter: Send + Sync + 'static {
+    /// Limits and properties.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Answers when the store can be read and written.
+    async fn health(&self) -> Result<()>;
+
+    /// Stores events, all or none; idempotent by id within an organisation.
+    async fn append(&self, scope: &Scope, events: &[RenderEvent]) -> Result<Appended>;
+
+    /// Events by id, one result per id; absent is `None`.
+    async fn events(&self, scope: &Scope, ids: &[Uuid]) -> Result<Vec<Option<RenderEvent>>>;
+
+    /// One page per query, in as few statements as the store can. Sort position: `Int` microseconds of `at`, descending.
+    async fn event_pages(&self, scope: &Scope, queries: &[EventPageQuery]) -> Result<Vec<Page<RenderEvent>>>;
+
+    /// One answer per query.
+    async fn stats(&self, scope: &Scope, queries: &[StatsQuery]) -> Result<Vec<Stats>>;
+
+    /// Removes events before `before` in every organisation; how many.
+    async fn retain(&self, before: DateTime<Utc>) -> Result<u64>;
+}
+
+/// The telemetry handle.
+#[derive(Clone)]
+pub struct Telemetry {
+    guard: Guard,
+    adapter: Arc<dyn TelemetryAdapter>,
+}
+
+const STORE: Store = Store::Telemetry;
+/// Buckets of one answer at the most: more than any chart has pixels.
+pub const MAX_BUCKETS: i64 = 10_000;
+
+impl Telemetry {
+    /// A handle on `adapter` behind `guard`.
+    pub fn new(guard: Guard, adapter: Arc<dyn TelemetryAdapter>) -> Self {
+        Self { guard, adapter }
+    }
+
+    /// The guard, for its state.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// See [`TelemetryAdapter::capabilities`].
+    pub fn capabilities(&self) -> Capabilities {
+        self.adapter.capabilities()
+    }
+
+    /// See [`TelemetryAdapter::health`].
+    pub async fn health(&self, scope: &Scope) -> Result<()> {
+        self.guard.call(scope, "health", Idempotence::Read, || self.adapter.health()).await
+    }
+
+    /// See [`TelemetryAdapter::append`]. `Invalid` names the first event out of bounds. Idempotent, hence repeatable.
+    pub async fn append(&self, scope: &Scope, events: &[RenderEvent]) -> Result<Appended> {
+        let max = self.adapter.capabilities().max_append;
+        if events.len() > max {
+            return Err(StoreError::invalid(STORE, format!("at most {max} events fit one append")));
+        }
+        for (index, event) in events.iter().enumerate() {
+            let bad = event.duration_ms < 0
+                || event.cost_micros < 0
+                || event.frames < 0
+                || !event.gpu_seconds.is_finite()
+                || event.gpu_seconds < 0.0;
+            if bad {
+                let message =
+                    format!("event {index}: durations, costs, frames and GPU seconds are finite and not negative");
+                return Err(StoreError::invalid(STORE, message));
+            }
+        }
+        self.guard.call(scope, "append", Idempotence::Read, || self.adapter.append(scope, events)).await
+    }
+
+    /// See [`TelemetryAdapter::events`].
+    pub async fn events(&self, scope: &Scope, ids: &[Uuid]) -> Result<Vec<Option<RenderEvent>>> {
+        let call = || self.adapter.events(scope, ids);
+        one_per_key(STORE, ids.len(), self.guard.call(scope, "events", Idempotence::Read, call).await?)
+    }
+
+    /// See [`TelemetryAdapter::event_pages`].
+    pub async fn event_pages(&self, scope: &Scope, queries: &[EventPageQuery]) -> Result<Vec<Page<RenderEvent>>> {
+        for query in queries {
+            query.slice.check(STORE)?;
+            query.range.as_ref().map_or(Ok(()), check_range)?;
+        }
+        let call = || self.adapter.event_pages(scope, queries);
+        one_per_key(STORE, queries.len(), self.guard.call(scope, "event_pages", Idempotence::Read, call).await?)
+    }
+
+    /// See [`TelemetryAdapter::stats`].
+    pub async fn stats(&self, scope: &Scope, queries: &[StatsQuery]) -> Result<Vec<Stats>> {
+        for query in queries {
+            check_stats(query)?;
+        }
+        let call = || self.adapter.stats(scope, queries);
+        one_per_key(STORE, queries.len(), self.guard.call(scope, "stats", Idempotence::Read, call).await?)
+    }
+
+    /// See [`TelemetryAdapter::retain`].
+    pub async fn retain(&self, scope: &Scope, before: DateTime<Utc>) -> Result<u64> {
+        self.guard.call(scope, "retain", Idempotence::Once, || self.adapter.retain(before)).await
+    }
+}
+
+fn check_range(range: &TimeRange) -> Result<()> {
+    if range.from < range.to { Ok(()) } else { Err(StoreError::invalid(STORE, "the range ends before it begins")) }
+}
+
+/// Refuses a range that runs backwards, a bucket below a second, and more than [`MAX_BUCKETS`] buckets.
+///
+/// # Errors
+/// `Invalid`.
+pub fn check_stats(query: &StatsQuery) -> Result<()> {
+    check_range(&query.range)?;
+    let Some(bucket) = query.bucket else { return Ok(()) };
+    if bucket < Duration::from_secs(1) {
+        return Err(StoreError::invalid(STORE, "a bucket is at least one second wide"));
+    }
+    let width = i64::try_from(bucket.as_secs()).unwrap_or(i64::MAX);
+    if (query.range.to - query.range.from).num_seconds() / width > MAX_BUCKETS {
+        return Err(StoreError::invalid(STORE, format!("the range has more than {MAX_BUCKETS} buckets")));
+    }
+    Ok(())
+}
