@@ -1,1 +1,1 @@
-
+//! The door to the seven stores.
