@@ -1,0 +1,16 @@
+// The way to the server: queries and mutations by POST, subscriptions by WebSocket, both to the same origin.
+import { createGraphiQLFetcher } from '@graphiql/toolkit';
+
+// `/graphql` of this origin, with `ws:` for `http:` and `wss:` for `https:`.
+const socketUrl = new URL('/graphql', window.location.href);
+socketUrl.protocol = socketUrl.protocol.replace('http', 'ws');
+
+/** What the headers editor holds is added to each request, and is the payload of a WebSocket's `connection_init`. */
+export const fetcher = createGraphiQLFetcher({
+  url: '/graphql',
+  subscriptionUrl: socketUrl.href,
+  headers: {
+    // A header no plain form can send: the server takes it as proof that a script of this origin is asking.
+    'x-requested-with': 'graphiql',
+  },
+});
