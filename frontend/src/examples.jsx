@@ -26,10 +26,14 @@ function ExamplesPanel({ examples }) {
   const { addTab } = useGraphiQLActions();
   const queryEditor = useGraphiQL((state) => state.queryEditor);
   const variableEditor = useGraphiQL((state) => state.variableEditor);
+  const headerEditor = useGraphiQL((state) => state.headerEditor);
 
-  // GraphiQL offers no "add a tab with this text": the new tab is the active one, so its editors are filled.
+  // GraphiQL offers no "add a tab with this text": the new tab is the active one, so its editors are filled. Headers
+  // belong to a tab as well, and are taken along so that a token need not be given again.
   const open = ({ query, variables }) => {
+    const headers = headerEditor?.getValue() ?? '';
     addTab();
+    headerEditor?.setValue(headers);
     queryEditor?.setValue(query);
     variableEditor?.setValue(variables);
   };

@@ -5,8 +5,8 @@ import { createGraphiQLFetcher } from '@graphiql/toolkit';
 const socketUrl = new URL('/graphql', window.location.href);
 socketUrl.protocol = socketUrl.protocol.replace('http', 'ws');
 
-/** What the headers editor holds is added to each request, and is the payload of a WebSocket's `connection_init`. */
-export const fetcher = createGraphiQLFetcher({
+// What the headers editor holds is added to each request, and is the payload of a WebSocket's `connection_init`.
+const send = createGraphiQLFetcher({
   url: '/graphql',
   subscriptionUrl: socketUrl.href,
   headers: {
@@ -14,3 +14,18 @@ export const fetcher = createGraphiQLFetcher({
     'x-requested-with': 'graphiql',
   },
 });
+
+/** After a reload GraphiQL asks for the schema before its headers editor is there; the stored headers go along then. */
+export function fetcher(parameters, options) {
+  const early = parameters.operationName === 'IntrospectionQuery' && !options?.headers;
+  return send(parameters, early ? { ...options, headers: storedHeaders() } : options);
+}
+
+function storedHeaders() {
+  try {
+    return JSON.parse(localStorage.getItem('graphiql:headers') ?? '{}');
+  } catch {
+    // Half-typed text, or JSON with comments: asking without headers is the best that is left.
+    return {};
+  }
+}

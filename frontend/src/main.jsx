@@ -16,14 +16,17 @@ const examples = await fetchExamples();
 // Plugins are compared by identity, so they are made once and not while rendering.
 const plugins = [HISTORY_PLUGIN, explorerPlugin(), examplesPlugin(examples)];
 
-// Only a first visit sees the default tab; after that GraphiQL restores the tabs it has stored.
-const defaultTabs = examples.slice(0, 1).map(({ query, variables }) => ({ query, variables }));
+// A first visit opens the first example; later ones find the tabs that GraphiQL has stored. The variables of a default
+// tab reach the tab but not the editor (GraphiQL 5.4), so the editor gets them by a second way.
+const firstVisit = localStorage.getItem('graphiql:tabState') === null;
+const [first] = examples;
 
 createRoot(document.getElementById('graphiql')).render(
   <GraphiQL
     fetcher={fetcher}
     plugins={plugins}
-    defaultTabs={defaultTabs.length > 0 ? defaultTabs : undefined}
+    defaultTabs={first && [{ query: first.query, variables: first.variables }]}
+    initialVariables={firstVisit ? first?.variables : undefined}
     // Keeps the Authorization header over a reload. The visitor can switch it off in the settings.
     shouldPersistHeaders
     showPersistHeadersSettings
