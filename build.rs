@@ -96,14 +96,14 @@ fn install(frontend: &Path) -> Result<(), String> {
     if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    // No package needs its install scripts. Retries are few and short, so that an offline build does not hang.
+    // No package needs its install scripts. One short retry, as an offline build should give up in less than a minute.
     let arguments = [
         "ci",
         "--ignore-scripts",
         "--include=dev",
         "--no-audit",
         "--no-fund",
-        "--fetch-retries=2",
+        "--fetch-retries=1",
         "--fetch-retry-mintimeout=1000",
         "--fetch-retry-maxtimeout=5000",
     ];

@@ -93,7 +93,7 @@ async function waitForDocument(page, editor, document) {
 async function ask(path, body) {
   const response = await fetch(new URL(path, root), {
     method: body ? 'POST' : 'GET',
-    headers: { 'content-type': 'application/json', 'x-requested-with': 'browser-test', ...headers },
+    headers: { 'content-type': 'application/json', 'x-requested-with': 'graphiql', ...headers },
     body: body && JSON.stringify(body),
     signal: AbortSignal.timeout(PATIENCE_MS),
   });
