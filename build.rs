@@ -76,22 +76,12 @@ fn build_graphiql(root: &Path, dist: &Path) -> Result<(), String> {
     lock.lock().map_err(|error| error.to_string())?;
 
     install(&frontend)?;
-    npm(
-        &frontend,
-        &[
-            "run".as_ref(),
-            "build".as_ref(),
-            "--".as_ref(),
-            "--outDir".as_ref(),
-            dist.as_os_str(),
-        ],
-    )
+    npm(&frontend, &["run".as_ref(), "build".as_ref(), "--".as_ref(), "--outDir".as_ref(), dist.as_os_str()])
 }
 
 /// Installs the packages the lock file names, unless they were installed from the very same lock file before.
 fn install(frontend: &Path) -> Result<(), String> {
-    let wanted = fs::read(frontend.join("package-lock.json"))
-        .map_err(|error| format!("package-lock.json: {error}"))?;
+    let wanted = fs::read(frontend.join("package-lock.json")).map_err(|error| format!("package-lock.json: {error}"))?;
     let stamp = frontend.join("node_modules/.installed-lock.json");
     if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
@@ -124,10 +114,7 @@ fn npm(frontend: &Path, arguments: &[&OsStr]) -> Result<(), String> {
     }
     let text = [output.stdout, output.stderr].concat();
     eprintln!("{}", String::from_utf8_lossy(&text));
-    let verb = arguments
-        .first()
-        .map(|verb| verb.to_string_lossy())
-        .unwrap_or_default();
+    let verb = arguments.first().map(|verb| verb.to_string_lossy()).unwrap_or_default();
     Err(format!("npm {verb} failed"))
 }
 
@@ -155,11 +142,7 @@ fn assets_table(dist: &Path, files: &[PathBuf]) -> io::Result<String> {
         let path = utf8(below)?.replace('\\', "/");
         line(
             &mut table,
-            format_args!(
-                "    ({path:?}, {:?}, include_bytes!({:?})),",
-                content_type(below),
-                utf8(file)?
-            ),
+            format_args!("    ({path:?}, {:?}, include_bytes!({:?})),", content_type(below), utf8(file)?),
         )?;
     }
     table.push_str("];\n");
@@ -168,11 +151,7 @@ fn assets_table(dist: &Path, files: &[PathBuf]) -> io::Result<String> {
 
 /// `EXAMPLES`: name, document, variables as JSON text or nothing.
 fn examples_table(queries: &Path) -> io::Result<String> {
-    let mut documents = if queries.is_dir() {
-        entries(queries)?
-    } else {
-        Vec::new()
-    };
+    let mut documents = if queries.is_dir() { entries(queries)? } else { Vec::new() };
     documents.retain(|path| path.extension() == Some(OsStr::new("graphql")));
     // A stable sort: the rest stays in the order of the names.
     documents.sort_by_key(|path| path.file_stem() != Some(OsStr::new(FIRST_EXAMPLE)));
@@ -188,11 +167,7 @@ fn examples_table(queries: &Path) -> io::Result<String> {
             true => format!("include_str!({:?})", utf8(&variables)?),
             false => String::from("\"\""),
         };
-        let entry = format_args!(
-            "    ({:?}, include_str!({:?}), {variables}),",
-            utf8(name)?,
-            utf8(&document)?
-        );
+        let entry = format_args!("    ({:?}, include_str!({:?}), {variables}),", utf8(name)?, utf8(&document)?);
         line(&mut table, entry)?;
     }
     table.push_str("];\n");
@@ -201,9 +176,7 @@ fn examples_table(queries: &Path) -> io::Result<String> {
 
 /// The paths in a folder, in the order of their names.
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<Vec<_>>>()?;
+    let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
 }
@@ -225,8 +198,7 @@ fn content_type(path: &Path) -> &'static str {
 
 /// A path as it is written into Rust source.
 fn utf8(path: &Path) -> io::Result<&str> {
-    path.to_str()
-        .ok_or_else(|| io::Error::other(format!("{} is not UTF-8", path.display())))
+    path.to_str().ok_or_else(|| io::Error::other(format!("{} is not UTF-8", path.display())))
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) -> io::Result<()> {

@@ -23,6 +23,8 @@ pub struct Shared {
     pub cursor_key: CursorKey,
     /// Where clients reach this server.
     pub public_url: Url,
+    /// How long a mutation waits for the derived stores.
+    pub outbox_wait: std::time::Duration,
     /// The limits in force, for `service { limits }`.
     pub limits: super::types::service::Limits,
 }

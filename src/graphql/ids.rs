@@ -117,7 +117,8 @@ mod tests {
     fn every_kind_comes_back() {
         let id = Uuid::from_u128(42);
         let entry = EntryId { chain: Chain::Base, transaction: [7; 32].into(), index: 3 };
-        for node in [NodeId::Persona(id), NodeId::BillingRecord(id), NodeId::Memory(id, id), NodeId::LedgerEntry(entry)] {
+        for node in [NodeId::Persona(id), NodeId::BillingRecord(id), NodeId::Memory(id, id), NodeId::LedgerEntry(entry)]
+        {
             assert_eq!(NodeId::parse(&node.to_string()), Some(node));
         }
     }

@@ -4,6 +4,7 @@ pub mod context;
 pub mod cursor;
 pub mod error;
 pub mod ids;
+pub mod keys;
 pub mod loader;
 pub mod mutations;
 pub mod page;

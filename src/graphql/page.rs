@@ -1,10 +1,6 @@
 //! Relay connections: arguments in, a slice out; a page in, a connection out.
 
-use super::{
-    context::RequestContext,
-    cursor::ListId,
-    error::bad_input,
-};
+use super::{context::RequestContext, cursor::ListId, error::bad_input};
 use async_graphql::{Context, Object, OutputType, SimpleObject, TypeName};
 use chimera_stores::{Page, Position, Slice};
 use std::borrow::Cow;
