@@ -23,5 +23,6 @@
 
 pub mod graphql;
 pub mod relay;
+pub mod seed;
 pub mod stores;
 pub mod write;
