@@ -21,7 +21,11 @@
 //!
 //! How to add a store stands in the documentation of `chimera_stores`.
 
+pub mod app;
+pub mod config;
+pub mod document;
 pub mod graphql;
+pub mod import;
 pub mod relay;
 pub mod seed;
 pub mod stores;

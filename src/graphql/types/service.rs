@@ -12,10 +12,14 @@ use chimera_stores::{Store, guard};
 pub struct Limits {
     /// Size of a request's body at the most, in bytes.
     pub max_body_bytes: u64,
+    /// Size of a request at the most, its document apart, in bytes.
+    pub max_variables_bytes: u64,
     /// Lexical tokens of a document at the most.
     pub max_tokens: u64,
     /// Nesting of fields at the most.
     pub max_depth: u64,
+    /// Fields of a document at the most, fragments put in place.
+    pub max_selections: u64,
     /// Aliases of a document at the most.
     pub max_aliases: u64,
     /// Fields of the root at the most.
@@ -24,6 +28,8 @@ pub struct Limits {
     pub max_directives: u64,
     /// Estimated fields of an answer at the most; lists count as often as they may have rows.
     pub max_complexity: u64,
+    /// Requests in one body at the most; 0 refuses batches.
+    pub max_batch: u64,
     /// How long a request may take, in milliseconds.
     pub request_timeout_ms: u64,
 }

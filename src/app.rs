@@ -1,0 +1,435 @@
+//! The composition root: settings → adapters → handles → schema. The only file that names adapters.
+//!
+//! Order of a start: the data folder and its lock, the installation's secret, the seven stores, the demo data (of a new
+//! folder only), then the relay and the housekeeping. Stopping goes the other way.
+
+use crate::{
+    config::{Place, Settings},
+    graphql::{context::Shared, cursor::CursorKey, types::service::Limits},
+    relay::Relay,
+    seed,
+    stores::Stores,
+};
+use chimera_stores::{
+    Clock, ErrorKind, Guard, Result as StoreResult, Scope, Store, StoreError, SystemClock,
+    episodic::{Episodic, embedded::EmbeddedEpisodic},
+    guard::{FaultPlan, StoreMetrics},
+    ledger::{Ledger, embedded::EmbeddedLedger},
+    media::{Media, folder::FolderMedia},
+    memory::{
+        Memory,
+        embedded::EmbeddedMemory,
+        embedder::{BundledEmbedder, Embedder, HttpEmbedder},
+    },
+    relational::{Relational, sql::SqlRelational},
+    search::{Search, embedded::EmbeddedSearch},
+    telemetry::{Telemetry, sqlite::SqliteTelemetry},
+};
+use chrono::TimeDelta;
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// Why the program cannot start: one line, and exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder.
+    #[error("{0}")]
+    Folder(String),
+    /// A store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// The parts of a running installation.
+pub struct App {
+    /// What requests share.
+    pub shared: Arc<Shared>,
+    /// All metrics.
+    pub registry: Arc<Mutex<Registry>>,
+    /// Faults to inject; empty unless a test or a rehearsal fills it.
+    pub faults: FaultPlan,
+    folder: Arc<DataFolder>,
+    jobs: Vec<JoinHandle<()>>,
+}
+
+impl App {
+    /// Opens everything `settings` name.
+    ///
+    /// # Errors
+    /// The first part that cannot be opened.
+    pub async fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let folder = Arc::new(DataFolder::open(&settings.data_dir)?);
+        let secret = folder.secret(settings)?;
+        let mut registry = Registry::default();
+        let faults = FaultPlan::default();
+        let opener = Opener {
+            settings,
+            folder: folder.path.clone(),
+            secret,
+            clock: clock.clone(),
+            metrics: StoreMetrics::register(&mut registry),
+            faults: faults.clone(),
+        };
+        let stores = opener.stores().await?;
+        let relay = Relay::new(stores.clone(), clock.clone());
+        let shared = Arc::new(Shared {
+            stores,
+            relay,
+            clock,
+            cursor_key: CursorKey::new(&secret),
+            public_url: settings.public_url.clone(),
+            outbox_wait: settings.outbox_wait,
+            limits: limits(settings),
+        });
+        Ok(Self { shared, registry: Arc::new(Mutex::new(registry)), faults, folder, jobs: Vec::new() })
+    }
+
+    /// Opens with the machine's clock.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub async fn open_now(settings: &Settings) -> Result<Self, StartError> {
+        Self::open(settings, Arc::new(SystemClock)).await
+    }
+
+    /// Writes the demo data when the folder is new, or when an earlier seed did not end. Answers whether it did.
+    ///
+    /// # Errors
+    /// What a store says.
+    pub async fn seed_new_folder(&self) -> Result<bool, StartError> {
+        if !self.folder.unseeded() {
+            return Ok(false);
+        }
+        self.seed().await?;
+        Ok(true)
+    }
+
+    /// Writes the demo data. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// What a store says.
+    pub async fn seed(&self) -> Result<(), StartError> {
+        seed::seed(&self.shared.stores, &self.shared.relay, &self.shared.clock).await?;
+        self.folder.seeded()
+    }
+
+    /// Notes that the folder is in use without demo data, so that a later start does not seed it.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn skip_seed(&self) -> Result<(), StartError> {
+        self.folder.seeded()
+    }
+
+    /// Starts the relay and the housekeeping.
+    pub fn start_jobs(&mut self, retain_raw: Option<Duration>) {
+        self.jobs.extend(self.shared.relay.run());
+        self.jobs.push(tokio::spawn(housekeeping(self.shared.clone(), retain_raw)));
+    }
+
+    /// Stops the jobs. What the relay has not carried waits in the outbox for the next start.
+    pub async fn stop(mut self) {
+        for job in self.jobs.drain(..) {
+            job.abort();
+            // An aborted job ends with a cancellation, which is what was asked for.
+            let _ = job.await;
+        }
+    }
+}
+
+/// How often old events and abandoned uploads are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// Uploads older than this can no longer be completed: no signed address lives longer.
+const ABANDONED: TimeDelta = TimeDelta::days(8);
+
+async fn housekeeping(shared: Arc<Shared>, retain_raw: Option<Duration>) {
+    let scope = Scope::system(Uuid::nil());
+    loop {
+        let now = shared.clock.now();
+        let stores = &shared.stores;
+        let sweep = async { stores.media()?.sweep(&scope, now - ABANDONED).await };
+        report("abandoned uploads", sweep.await);
+        if let Some(age) = retain_raw.and_then(|age| TimeDelta::from_std(age).ok()) {
+            let retain = async { stores.telemetry()?.retain(&scope, now - age).await };
+            report("old render events", retain.await);
+        }
+        tokio::time::sleep(HOUSEKEEPING).await;
+    }
+}
+
+fn report(what: &str, removed: StoreResult<u64>) {
+    match removed {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "{what} removed"),
+        // A store that is off has nothing to remove.
+        Err(error) if error.kind() == ErrorKind::Unavailable => {}
+        Err(error) => tracing::warn!(error = %error.chain(), "{what} could not be removed"),
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let limits = &settings.limits;
+    Limits {
+        max_body_bytes: limits.max_body_bytes as u64,
+        max_variables_bytes: limits.max_variables_bytes as u64,
+        max_tokens: limits.max_tokens,
+        max_depth: limits.max_depth,
+        max_selections: limits.max_selections,
+        max_aliases: limits.max_aliases,
+        max_root_fields: limits.max_root_fields,
+        max_directives: limits.max_directives,
+        max_complexity: limits.max_complexity,
+        max_batch: limits.max_batch as u64,
+        request_timeout_ms: u64::try_from(limits.request_timeout.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Opens stores one by one, so that `doctor` can try each.
+pub struct Opener<'a> {
+    settings: &'a Settings,
+    folder: PathBuf,
+    secret: [u8; 32],
+    clock: Arc<dyn Clock>,
+    metrics: StoreMetrics,
+    faults: FaultPlan,
+}
+
+impl<'a> Opener<'a> {
+    /// An opener for one-off commands: no metrics, no faults.
+    ///
+    /// # Errors
+    /// The data folder.
+    pub fn detached(settings: &'a Settings, folder: &DataFolder) -> Result<Self, StartError> {
+        Ok(Self {
+            settings,
+            folder: folder.path.clone(),
+            secret: folder.secret(settings)?,
+            clock: Arc::new(SystemClock),
+            metrics: StoreMetrics::register(&mut Registry::default()),
+            faults: FaultPlan::default(),
+        })
+    }
+
+    fn guard(&self, store: Store) -> Guard {
+        Guard::new(store, self.settings.guard.clone(), self.metrics.clone(), self.faults.clone())
+    }
+
+    fn path(&self, store: Store, name: &str) -> Option<PathBuf> {
+        match self.settings.place(store) {
+            Place::Off => None,
+            Place::Embedded => Some(self.folder.join(name)),
+            Place::Path(path) => Some(path),
+        }
+    }
+
+    /// Opens all stores that are not off.
+    ///
+    /// # Errors
+    /// The first that cannot be opened.
+    pub async fn stores(&self) -> StoreResult<Stores> {
+        let mut stores = Stores::new(self.relational().await?);
+        if let Some(memory) = self.memory().await? {
+            stores = stores.with_memory(memory);
+        }
+        if let Some(episodic) = self.episodic().await? {
+            stores = stores.with_episodic(episodic);
+        }
+        if let Some(telemetry) = self.telemetry().await? {
+            stores = stores.with_telemetry(telemetry);
+        }
+        if let Some(ledger) = self.ledger().await? {
+            stores = stores.with_ledger(ledger);
+        }
+        if let Some(media) = self.media().await? {
+            stores = stores.with_media(media);
+        }
+        if let Some(search) = self.search().await? {
+            stores = stores.with_search(search);
+        }
+        Ok(stores)
+    }
+
+    /// Opens one store and asks it whether it can be used; `Ok(false)` when it is off.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn check(&self, store: Store) -> StoreResult<bool> {
+        let scope = Scope::system(Uuid::nil());
+        macro_rules! check {
+            ($open:expr) => {
+                match $open {
+                    Some(handle) => handle.health(&scope).await.map(|()| true),
+                    None => Ok(false),
+                }
+            };
+        }
+        match store {
+            Store::Relational => self.relational().await?.health(&scope).await.map(|()| true),
+            Store::Memory => check!(self.memory().await?),
+            Store::Episodic => check!(self.episodic().await?),
+            Store::Telemetry => check!(self.telemetry().await?),
+            Store::Ledger => check!(self.ledger().await?),
+            Store::Media => check!(self.media().await?),
+            Store::Search => check!(self.search().await?),
+        }
+    }
+
+    /// The relational store.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    pub async fn relational(&self) -> StoreResult<Relational> {
+        let path = self.path(Store::Relational, "chimera.db").unwrap_or_else(|| self.folder.join("chimera.db"));
+        let adapter = SqlRelational::open_sqlite(&path, self.clock.clone()).await?;
+        Ok(Relational::new(self.guard(Store::Relational), Arc::new(adapter)))
+    }
+
+    async fn memory(&self) -> StoreResult<Option<Memory>> {
+        let Some(folder) = self.path(Store::Memory, "memory") else { return Ok(None) };
+        let embedder: Arc<dyn Embedder> = match &self.settings.embedder {
+            None => Arc::new(BundledEmbedder::new()),
+            Some(endpoint) => Arc::new(HttpEmbedder::new(
+                endpoint.url.clone(),
+                endpoint.model.clone(),
+                endpoint.dimensions,
+                endpoint.key.as_ref().map(|key| key.expose().to_owned()),
+            )?),
+        };
+        let clock = self.clock.clone();
+        let adapter = blocking(Store::Memory, move || EmbeddedMemory::open(&folder, embedder, clock)).await?;
+        Ok(Some(Memory::new(self.guard(Store::Memory), Arc::new(adapter))))
+    }
+
+    async fn episodic(&self) -> StoreResult<Option<Episodic>> {
+        let Some(path) = self.path(Store::Episodic, "episodic.redb") else { return Ok(None) };
+        let clock = self.clock.clone();
+        let adapter = blocking(Store::Episodic, move || EmbeddedEpisodic::open(&path, clock)).await?;
+        Ok(Some(Episodic::new(self.guard(Store::Episodic), Arc::new(adapter))))
+    }
+
+    async fn telemetry(&self) -> StoreResult<Option<Telemetry>> {
+        let Some(path) = self.path(Store::Telemetry, "telemetry.db") else { return Ok(None) };
+        let retain = self.settings.retain_raw.and_then(|age| TimeDelta::from_std(age).ok());
+        let adapter = SqliteTelemetry::open(&path, retain, self.clock.clone()).await?;
+        Ok(Some(Telemetry::new(self.guard(Store::Telemetry), Arc::new(adapter))))
+    }
+
+    async fn ledger(&self) -> StoreResult<Option<Ledger>> {
+        let Some(folder) = self.path(Store::Ledger, "ledger") else { return Ok(None) };
+        let clock = self.clock.clone();
+        let adapter = blocking(Store::Ledger, move || EmbeddedLedger::open(&folder, clock)).await?;
+        Ok(Some(Ledger::new(self.guard(Store::Ledger), Arc::new(adapter))))
+    }
+
+    async fn media(&self) -> StoreResult<Option<Media>> {
+        let Some(folder) = self.path(Store::Media, "media") else { return Ok(None) };
+        let (clock, secret) = (self.clock.clone(), self.secret);
+        let adapter = blocking(Store::Media, move || FolderMedia::open(&folder, secret, clock)).await?;
+        Ok(Some(Media::new(self.guard(Store::Media), Arc::new(adapter))))
+    }
+
+    async fn search(&self) -> StoreResult<Option<Search>> {
+        let Some(folder) = self.path(Store::Search, "search") else { return Ok(None) };
+        let clock = self.clock.clone();
+        let adapter = blocking(Store::Search, move || EmbeddedSearch::open(&folder, clock)).await?;
+        Ok(Some(Search::new(self.guard(Store::Search), Arc::new(adapter))))
+    }
+}
+
+async fn blocking<T: Send + 'static>(store: Store, open: impl FnOnce() -> StoreResult<T> + Send + 'static) -> StoreResult<T> {
+    tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| {
+        Err(StoreError::with_source(store, ErrorKind::Internal, "the store could not be opened", error))
+    })
+}
+
+/// The data folder, held by one process at a time.
+pub struct DataFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Present while the folder has never been seeded to the end.
+const UNSEEDED: &str = "unseeded";
+
+impl DataFolder {
+    /// Makes the folder when it is missing, and takes its lock.
+    ///
+    /// # Errors
+    /// When it cannot be written, or another process holds it.
+    pub fn open(path: &Path) -> Result<Self, StartError> {
+        let error = |error: &std::io::Error| StartError::Folder(format!("the data folder {} cannot be used: {error}", path.display()));
+        let new = !path.join("secret").exists() && !path.join("chimera.db").exists();
+        std::fs::create_dir_all(path).map_err(|e| error(&e))?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(|e| error(&e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("the data folder {} is in use by another process of Chimera; stop it, or choose another folder with --data", path.display());
+                return Err(StartError::Folder(message));
+            }
+            Err(TryLockError::Error(e)) => return Err(error(&e)),
+        }
+        if new {
+            File::create(path.join(UNSEEDED)).map_err(|e| error(&e))?;
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    fn unseeded(&self) -> bool {
+        self.path.join(UNSEEDED).exists()
+    }
+
+    fn seeded(&self) -> Result<(), StartError> {
+        match std::fs::remove_file(self.path.join(UNSEEDED)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StartError::Folder(format!("the data folder {} cannot be written: {error}", self.path.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The installation's secret: from the settings, else from the folder, made on first use.
+    fn secret(&self, settings: &Settings) -> Result<[u8; 32], StartError> {
+        if let Some(secret) = &settings.secret {
+            return Ok(Sha256::digest(secret.expose()).into());
+        }
+        let path = self.path.join("secret");
+        let error = |error: std::io::Error| StartError::Folder(format!("{} cannot be used: {error}", path.display()));
+        let mut secret = [0; 32];
+        match File::open(&path) {
+            Ok(mut file) => file.read_exact(&mut secret).map_err(error)?,
+            Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
+                secret = rand::random();
+                write_private(&path, &secret).map_err(error)?;
+            }
+            Err(other) => return Err(error(other)),
+        }
+        Ok(secret)
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    let mut file = options.open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(temporary, path)
+}
