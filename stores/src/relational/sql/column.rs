@@ -58,7 +58,10 @@ impl<E: Table> Typed<E> {
     }
 
     fn mismatch(&self) -> crate::StoreError {
-        invalid(format!("{} is compared with a value of another type", api_name(sea_orm::IdenStatic::as_str(&self.column))))
+        invalid(format!(
+            "{} is compared with a value of another type",
+            api_name(sea_orm::IdenStatic::as_str(&self.column))
+        ))
     }
 
     fn bound(&self, value: &Value) -> Result<Expr> {

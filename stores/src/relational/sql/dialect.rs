@@ -8,8 +8,8 @@ use crate::{
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqlxError, SqlxSqliteError,
-    SqliteTransactionMode, Statement, TransactionOptions,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, SqlxError,
+    SqlxSqliteError, Statement, TransactionOptions,
     sea_query::{Expr, ExprTrait, Func, JoinType, Query, SelectStatement},
     sqlx::{
         error::{DatabaseError, ErrorKind as SqlxKind},
@@ -98,8 +98,9 @@ pub(super) fn tuples(backend: DbBackend, columns: &[(&'static str, Type)], rows:
     for (index, (name, of)) in (0_i32..).zip(columns) {
         let value = Expr::col(("list", "value"));
         let field = match backend {
-            DbBackend::Postgres => Expr::from(Func::cust("json_array_element_text").arg(value).arg(index))
-                .cast_as(postgres_type(*of)),
+            DbBackend::Postgres => {
+                Expr::from(Func::cust("json_array_element_text").arg(value).arg(index)).cast_as(postgres_type(*of))
+            }
             _ => sqlite_value(*of, Func::cust("json_extract").arg(value).arg(format!("$[{index}]"))),
         };
         select.expr_as(field, *name);
@@ -160,7 +161,10 @@ pub(super) fn contains(backend: DbBackend, text: Expr, needle: &str) -> Expr {
 /// Takes the write lock at once: a transaction that reads first and asks for it later would fail when another process
 /// wrote in between.
 pub(super) fn write_options() -> TransactionOptions {
-    TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() }
+    TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    }
 }
 
 /// How long SQLite waits for the lock of another process.
@@ -254,9 +258,11 @@ pub(super) fn violation(error: &dyn DatabaseError, table: &str) -> Option<Violat
         SqlxKind::UniqueViolation => Some(Violation::Unique(match name {
             Some(name) => columns(column("uq", name).trim_start_matches('_').split("__")),
             // `UNIQUE constraint failed: persona.organization_id, persona.handle`
-            None => columns(after_colon(error.message()).split(", ").map(|column| {
-                column.rsplit_once('.').map_or(column, |(_, column)| column)
-            })),
+            None => columns(
+                after_colon(error.message())
+                    .split(", ")
+                    .map(|column| column.rsplit_once('.').map_or(column, |(_, column)| column)),
+            ),
         })),
         SqlxKind::ForeignKeyViolation => Some(Violation::Reference(name.map(|name| column("fk", name)))),
         // `CHECK constraint failed: ck_campaign_ends_at`

@@ -164,8 +164,9 @@ impl RelationalAdapter for SqlRelational {
     }
 
     async fn authenticate(&self, key_hash: &str) -> Result<Option<Scope>> {
-        let unexpired =
-            Condition::any().add(api_key::Column::ExpiresAt.is_null()).add(api_key::Column::ExpiresAt.gt(self.clock.now()));
+        let unexpired = Condition::any()
+            .add(api_key::Column::ExpiresAt.is_null())
+            .add(api_key::Column::ExpiresAt.gt(self.clock.now()));
         let key = api_key::Entity::find()
             .filter(api_key::Column::Hash.eq(key_hash))
             .filter(api_key::Column::RevokedAt.is_null())

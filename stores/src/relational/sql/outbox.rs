@@ -14,7 +14,12 @@ use sea_orm::{
 };
 
 /// Entries that are due, oldest first, without those that must wait for an older one of the same entity.
-pub(super) async fn due(reader: &DatabaseConnection, target: Target, limit: u32, now: DateTime<Utc>) -> Result<Vec<Model>> {
+pub(super) async fn due(
+    reader: &DatabaseConnection,
+    target: Target,
+    limit: u32,
+    now: DateTime<Utc>,
+) -> Result<Vec<Model>> {
     let older_waits = Query::select()
         .expr(Expr::cust("1"))
         .from_as("outbox_entry", "older")

@@ -24,7 +24,11 @@ const ROWS: &str = "t";
 const MEMBERS: &str = "c";
 
 /// Rows by id.
-pub(super) async fn get<E: Table>(reader: &DatabaseConnection, scope: &Scope, ids: &[Uuid]) -> Result<Vec<Option<Row>>> {
+pub(super) async fn get<E: Table>(
+    reader: &DatabaseConnection,
+    scope: &Scope,
+    ids: &[Uuid],
+) -> Result<Vec<Option<Row>>> {
     let keys = ids.iter().map(|id| dialect::id_text(*id).into()).collect();
     by_key::<E>(reader, scope, &Typed::new(Column::Id)?, keys).await
 }
@@ -180,10 +184,7 @@ fn totals_statement<E: Table>(
 
 fn each_parent(backend: DbBackend, parents: &[Uuid]) -> SelectStatement {
     let keys = parents.iter().map(|parent| dialect::id_text(*parent).into()).collect();
-    Query::select()
-        .column((KEYS, ORDINAL))
-        .from_subquery(dialect::keys(backend, Type::Uuid, keys), KEYS)
-        .take()
+    Query::select().column((KEYS, ORDINAL)).from_subquery(dialect::keys(backend, Type::Uuid, keys), KEYS).take()
 }
 
 fn order_by<E: Table>(select: &mut SelectStatement, alias: &'static str, sort: Option<&Typed<E>>, descending: bool) {
@@ -247,7 +248,8 @@ pub(super) async fn billing_totals(
 }
 
 fn read_total(result: &QueryResult) -> Result<(usize, BillingTotal), DbErr> {
-    let records = u64::try_from(result.try_get::<i64>("", "records")?).map_err(|error| DbErr::Type(error.to_string()))?;
+    let records =
+        u64::try_from(result.try_get::<i64>("", "records")?).map_err(|error| DbErr::Type(error.to_string()))?;
     let total = BillingTotal {
         currency: result.try_get("", "currency")?,
         amount_minor: result.try_get("", "amount_minor")?,
@@ -263,7 +265,9 @@ pub(super) fn billing_statement(
     keys: &[BillingKey],
 ) -> Result<Option<SelectStatement>> {
     let parents = keys.iter().flat_map(|key| key.parent);
-    if let Some((column, _)) = parents.clone().find(|(column, _)| !matches!(column, Column::CampaignId | Column::PersonaId)) {
+    if let Some((column, _)) =
+        parents.clone().find(|(column, _)| !matches!(column, Column::CampaignId | Column::PersonaId))
+    {
         return Err(invalid(format!("billing is not summed by {}", column::api_name(column::name(column)))));
     }
     let mut arms = [None, Some(Column::CampaignId), Some(Column::PersonaId)].into_iter().filter_map(|parent| {

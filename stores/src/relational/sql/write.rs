@@ -68,11 +68,7 @@ async fn write_new<E: Table>(open: &DatabaseTransaction, scope: &Scope, row: &Ro
     }
 }
 
-fn insert_statement<E: EntityTrait>(
-    entity: E,
-    columns: Vec<E::Column>,
-    values: Vec<Value>,
-) -> Result<InsertStatement> {
+fn insert_statement<E: EntityTrait>(entity: E, columns: Vec<E::Column>, values: Vec<Value>) -> Result<InsertStatement> {
     let internal = |error| StoreError::with_source(STORE, ErrorKind::Internal, "a row could not be written", error);
     let mut insert = Query::insert();
     insert.into_table(entity.table_ref()).columns(columns);
@@ -215,7 +211,8 @@ fn violation<E: Table>(error: &DbErr) -> Option<Violation> {
 /// Why the database refused a row, in words for the caller.
 async fn refused<E: Table>(open: &DatabaseTransaction, scope: &Scope, row: &Row, error: DbErr) -> StoreError {
     let kind = E::KIND.name();
-    let names = |columns: &[String]| columns.iter().map(|name| column::api_name(name)).collect::<Vec<_>>().join(" and ");
+    let names =
+        |columns: &[String]| columns.iter().map(|name| column::api_name(name)).collect::<Vec<_>>().join(" and ");
     let (kind, message) = match violation::<E>(&error) {
         Some(Violation::Unique(columns)) => {
             (ErrorKind::Conflict, format!("another {kind} has the same {}", names(&columns)))
@@ -237,7 +234,11 @@ async fn refused<E: Table>(open: &DatabaseTransaction, scope: &Scope, row: &Row,
 }
 
 /// The column whose reference leads nowhere, looked for inside of the transaction that the row would be part of.
-async fn broken_reference<E: Table>(open: &DatabaseTransaction, scope: &Scope, row: &Row) -> Result<Option<String>, DbErr> {
+async fn broken_reference<E: Table>(
+    open: &DatabaseTransaction,
+    scope: &Scope,
+    row: &Row,
+) -> Result<Option<String>, DbErr> {
     let Ok(values) = values::<E>(row) else {
         return Ok(None);
     };
