@@ -5,8 +5,10 @@
 //! [`Transaction`]: rows, audit entries and outbox entries commit together or not at all.
 
 mod record;
+mod sql;
 
 pub use record::{Kind, Record, Row};
+pub use sql::SqlRelational;
 
 use crate::{
     Result, Scope,

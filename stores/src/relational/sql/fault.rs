@@ -1,0 +1,86 @@
+//! What a failure of the database means to the port. The driver's own words go into the source, never into the message.
+
+use super::{STORE, dialect};
+use crate::error::{ErrorKind, StoreError};
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlxError, sqlx::error::DatabaseError};
+
+/// The driver's error inside of SeaORM's.
+pub(super) fn driver(error: &DbErr) -> Option<&SqlxError> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
+    }
+}
+
+/// What the database itself said, when it was the database that refused.
+pub(super) fn refusal(error: &DbErr) -> Option<&dyn DatabaseError> {
+    driver(error).and_then(SqlxError::as_database_error)
+}
+
+/// Any failure of a statement.
+pub(super) fn database(error: DbErr) -> StoreError {
+    let (kind, message) = classify(&error);
+    StoreError::with_source(STORE, kind, message, error)
+}
+
+fn classify(error: &DbErr) -> (ErrorKind, &'static str) {
+    if let Some(error) = driver(error) {
+        return classify_driver(error);
+    }
+    match error {
+        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => OVERLOADED,
+        DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) | DbErr::Conn(_) => CLOSED,
+        DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } | DbErr::ConvertFromU64(_) => UNREADABLE,
+        _ => (ErrorKind::Internal, "the database could not be asked"),
+    }
+}
+
+const OVERLOADED: (ErrorKind, &str) = (ErrorKind::Overloaded, "too many calls wait for a connection of the database");
+const CLOSED: (ErrorKind, &str) = (ErrorKind::Unavailable, "the database is closed");
+const UNREADABLE: (ErrorKind, &str) = (ErrorKind::Corrupt, "a stored row cannot be read");
+
+fn classify_driver(error: &SqlxError) -> (ErrorKind, &'static str) {
+    match error {
+        SqlxError::Database(error) => dialect::failure(&**error),
+        SqlxError::PoolTimedOut => OVERLOADED,
+        SqlxError::PoolClosed | SqlxError::WorkerCrashed | SqlxError::Io(_) | SqlxError::Tls(_) => CLOSED,
+        SqlxError::Decode(_) | SqlxError::ColumnDecode { .. } => UNREADABLE,
+        _ => (ErrorKind::Internal, "the database could not be asked"),
+    }
+}
+
+/// A failure to open the database at `place`.
+pub(super) fn opening(place: &str, error: SqlxError) -> StoreError {
+    let (kind, message) = match classify_driver(&error) {
+        (ErrorKind::Corrupt, _) => (ErrorKind::Corrupt, damaged(place)),
+        (_, reason) => (ErrorKind::Unavailable, format!("{place} cannot be opened: {reason}")),
+    };
+    StoreError::with_source(STORE, kind, message, error)
+}
+
+/// The same, for the first statements.
+pub(super) fn opening_database(place: &str, error: DbErr) -> StoreError {
+    match classify(&error) {
+        (ErrorKind::Corrupt, _) => StoreError::with_source(STORE, ErrorKind::Corrupt, damaged(place), error),
+        (kind, reason) => StoreError::with_source(STORE, kind, format!("{place} cannot be opened: {reason}"), error),
+    }
+}
+
+/// A failure to bring the schema at `place` up to date.
+pub(super) fn migrating(place: &str, error: DbErr) -> StoreError {
+    match error {
+        // The migrator's only use of this variant: a migration was applied that it does not know.
+        DbErr::Custom(_) => {
+            let message = format!("{place} was changed by a newer version of this program");
+            StoreError::with_source(STORE, ErrorKind::Invalid, message, error)
+        }
+        error => opening_database(place, error),
+    }
+}
+
+/// What to say about a file that cannot be trusted.
+pub(super) fn damaged(place: &str) -> String {
+    format!("{place} is damaged or not a database of this program; restore it from a backup or move it away")
+}

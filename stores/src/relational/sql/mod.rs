@@ -1,0 +1,199 @@
+//! The adapter over a SQL database, through SeaORM: SQLite for one machine, and the code PostgreSQL runs on too.
+//!
+//! A read is one statement whatever the size of its batch: the keys travel as one JSON parameter, so there is one
+//! prepared statement per question and not one per batch size. A write is one transaction on the one writing
+//! connection. What differs between databases is in [`dialect`], and nowhere else.
+//!
+//! This module decides nothing about roles or about what a mutation may do; it keeps organisations apart and rows whole.
+
+mod column;
+mod dialect;
+mod fault;
+mod outbox;
+mod read;
+mod table;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use super::{
+    BillingKey, BillingTotal, Capabilities, Column, Committed, Kind, PageQuery, RelationalAdapter, Row, STORE,
+    Settlement, Transaction,
+};
+use crate::{
+    Clock, Principal, Result, Role, Scope,
+    error::{ErrorKind, StoreError},
+    page::Page,
+};
+use async_trait::async_trait;
+use entity::{api_key, membership, organization, outbox_entry};
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
+    Statement, TransactionTrait,
+};
+use std::{fmt, path::Path, sync::Arc};
+use table::for_kind;
+use uuid::Uuid;
+
+/// Keys of one batch: 36 KB of JSON, a few milliseconds of work.
+const MAX_BATCH: usize = 1000;
+
+/// A relational store in a SQL database. Cheap to clone.
+#[derive(Clone)]
+pub struct SqlRelational {
+    /// Many connections that only read.
+    reader: DatabaseConnection,
+    /// On SQLite one connection, so that writers queue here and not on the database's lock.
+    writer: DatabaseConnection,
+    clock: Arc<dyn Clock>,
+    place: String,
+}
+
+impl fmt::Debug for SqlRelational {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlRelational").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl SqlRelational {
+    /// Opens or makes a SQLite file, checks that it is whole, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// `Corrupt` for a damaged or foreign file, `Unavailable` when it cannot be opened or written, `Invalid` when a
+    /// newer version of this program has changed its schema.
+    pub async fn open_sqlite(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        let place = path.display().to_string();
+        let writer = dialect::connect_sqlite_writer(path).await.map_err(|error| fault::opening(&place, error))?;
+        dialect::check_sqlite_file(&writer, &place).await?;
+        let reader = dialect::connect_sqlite_reader(path).await.map_err(|error| fault::opening(&place, error))?;
+        let store = Self { reader, writer, clock, place };
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// Applies every migration that is still to be applied: all of them or none.
+    ///
+    /// # Errors
+    /// `Invalid` when the schema is newer than this program; otherwise what the database says.
+    pub async fn migrate(&self) -> Result<()> {
+        let transaction = self.begin().await?;
+        Migrator::up(&transaction, None).await.map_err(|error| fault::migrating(&self.place, error))?;
+        transaction.commit().await.map_err(fault::database)
+    }
+
+    /// Undoes the last `steps` migrations and loses what their tables hold: for development, never for a store that
+    /// holds people's data.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn rollback(&self, steps: u32) -> Result<()> {
+        let transaction = self.begin().await?;
+        Migrator::down(&transaction, Some(steps)).await.map_err(|error| fault::migrating(&self.place, error))?;
+        transaction.commit().await.map_err(fault::database)
+    }
+
+    /// Starts a transaction that may write at once, so that it never has to give way half-way through.
+    async fn begin(&self) -> Result<DatabaseTransaction> {
+        self.writer.begin_with_options(dialect::write_options()).await.map_err(fault::database)
+    }
+}
+
+#[async_trait]
+impl RelationalAdapter for SqlRelational {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            adapter: dialect::adapter_name(self.writer.get_database_backend()),
+            place: self.place.clone(),
+            max_batch: MAX_BATCH,
+            durable: true,
+            row_level_security: false,
+        }
+    }
+
+    async fn health(&self) -> Result<()> {
+        let backend = self.reader.get_database_backend();
+        self.reader.query_one_raw(Statement::from_string(backend, "SELECT 1")).await.map_err(fault::database)?;
+        self.begin().await?.rollback().await.map_err(fault::database)
+    }
+
+    async fn get(&self, scope: &Scope, kind: Kind, ids: &[Uuid]) -> Result<Vec<Option<Row>>> {
+        for_kind!(kind, E => read::get::<E>(&self.reader, scope, ids).await)
+    }
+
+    async fn find(&self, scope: &Scope, kind: Kind, column: Column, values: &[String]) -> Result<Vec<Option<Row>>> {
+        for_kind!(kind, E => read::find::<E>(&self.reader, scope, column, values).await)
+    }
+
+    async fn pages(&self, scope: &Scope, query: &PageQuery, parents: &[Uuid]) -> Result<Vec<Page<Row>>> {
+        for_kind!(query.kind, E => read::pages::<E>(&self.reader, scope, query, parents).await)
+    }
+
+    async fn commit(&self, scope: &Scope, transaction: &Transaction) -> Result<Committed> {
+        let Transaction { changes, audit, outbox } = transaction;
+        if changes.is_empty() && audit.is_empty() && outbox.is_empty() {
+            return Ok(Committed::default());
+        }
+        let open = self.begin().await?;
+        // An early return drops the transaction, which rolls it back.
+        let committed = write::all(&open, scope, transaction, self.clock.now()).await?;
+        open.commit().await.map_err(fault::database)?;
+        Ok(committed)
+    }
+
+    async fn billing_totals(&self, scope: &Scope, keys: &[BillingKey]) -> Result<Vec<Vec<BillingTotal>>> {
+        read::billing_totals(&self.reader, scope, keys).await
+    }
+
+    async fn outbox_due(&self, target: outbox_entry::Target, limit: u32) -> Result<Vec<outbox_entry::Model>> {
+        outbox::due(&self.reader, target, limit, self.clock.now()).await
+    }
+
+    async fn outbox_settle(&self, settlements: &[(i64, Settlement)]) -> Result<()> {
+        if settlements.is_empty() {
+            return Ok(());
+        }
+        let open = self.begin().await?;
+        outbox::settle(&open, settlements).await?;
+        open.commit().await.map_err(fault::database)
+    }
+
+    async fn outbox_depth(&self) -> Result<Vec<(outbox_entry::Target, u64)>> {
+        outbox::depth(&self.reader).await
+    }
+
+    async fn authenticate(&self, key_hash: &str) -> Result<Option<Scope>> {
+        let unexpired = Condition::any()
+            .add(api_key::Column::ExpiresAt.is_null())
+            .add(api_key::Column::ExpiresAt.gt(self.clock.now()));
+        let key = api_key::Entity::find()
+            .filter(api_key::Column::Hash.eq(key_hash))
+            .filter(api_key::Column::RevokedAt.is_null())
+            .filter(unexpired)
+            .one(&self.reader)
+            .await
+            .map_err(fault::database)?;
+        Ok(key.map(|key| Scope::new(key.organization_id, Principal::ApiKey(key.id), role(key.role))))
+    }
+
+    async fn organization_by_handle(&self, handle: &str) -> Result<Option<organization::Model>> {
+        organization::Entity::find()
+            .filter(organization::Column::Handle.eq(handle))
+            .one(&self.reader)
+            .await
+            .map_err(fault::database)
+    }
+}
+
+fn role(role: membership::Role) -> Role {
+    match role {
+        membership::Role::Viewer => Role::Viewer,
+        membership::Role::Editor => Role::Editor,
+        membership::Role::Admin => Role::Admin,
+    }
+}
+
+fn invalid(message: impl Into<String>) -> StoreError {
+    StoreError::new(STORE, ErrorKind::Invalid, message)
+}

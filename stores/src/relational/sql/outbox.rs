@@ -1,0 +1,80 @@
+//! The relay's side of the outbox: what is due, how each try ended, how much is left. It knows no organisations.
+
+use super::{
+    dialect::{self, Type},
+    fault,
+};
+use crate::{Result, relational::Settlement};
+use chrono::{DateTime, SubsecRound, Utc};
+use entity::outbox_entry::{Column, Entity, Model, Target};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, Iterable,
+    QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait, Query},
+};
+
+/// Entries that are due, oldest first, without those that must wait for an older one of the same entity.
+pub(super) async fn due(
+    reader: &DatabaseConnection,
+    target: Target,
+    limit: u32,
+    now: DateTime<Utc>,
+) -> Result<Vec<Model>> {
+    let older_waits = Query::select()
+        .expr(Expr::cust("1"))
+        .from_as("outbox_entry", "older")
+        .and_where(Expr::col(("older", Column::Target)).eq(Expr::val(target)))
+        .and_where(Expr::col(("older", Column::EntityId)).equals(("outbox_entry", Column::EntityId)))
+        .and_where(Expr::col(("older", Column::Sequence)).lt(Expr::col(("outbox_entry", Column::Sequence))))
+        .and_where(Expr::col(("older", Column::NotBefore)).gt(now))
+        .take();
+    Entity::find()
+        .filter(Column::Target.eq(target))
+        .filter(Condition::any().add(Column::NotBefore.is_null()).add(Column::NotBefore.lte(now)))
+        .filter(Expr::not_exists(older_waits))
+        .order_by_asc(Column::Sequence)
+        .limit(u64::from(limit))
+        .all(reader)
+        .await
+        .map_err(fault::database)
+}
+
+/// Removes what was applied and puts off what was not. An entry that has gone already stays gone.
+pub(super) async fn settle(open: &DatabaseTransaction, settlements: &[(i64, Settlement)]) -> Result<()> {
+    let done = settlements.iter().filter(|(_, settlement)| *settlement == Settlement::Done);
+    let done: Vec<_> = done.map(|(sequence, _)| (*sequence).into()).collect();
+    if !done.is_empty() {
+        let list = dialect::list(open.get_database_backend(), Type::Int, done);
+        let delete = Entity::delete_many().filter(Expr::col(Column::Sequence).in_subquery(list));
+        delete.exec(open).await.map_err(fault::database)?;
+    }
+    for (sequence, settlement) in settlements {
+        let Settlement::Retry { not_before, error } = settlement else {
+            continue;
+        };
+        Entity::update_many()
+            .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
+            .col_expr(Column::NotBefore, Expr::val(not_before.trunc_subsecs(6)))
+            .col_expr(Column::LastError, Expr::val(error.as_str()))
+            .filter(Column::Sequence.eq(*sequence))
+            .exec(open)
+            .await
+            .map_err(fault::database)?;
+    }
+    Ok(())
+}
+
+/// Entries left for each target, also for those that have none.
+pub(super) async fn depth(reader: &DatabaseConnection) -> Result<Vec<(Target, u64)>> {
+    let counted: Vec<(Target, i64)> = Entity::find()
+        .select_only()
+        .column(Column::Target)
+        .column_as(Column::Sequence.count(), "entries")
+        .group_by(Column::Target)
+        .into_tuple()
+        .all(reader)
+        .await
+        .map_err(fault::database)?;
+    let of = |target| counted.iter().find(|(other, _)| *other == target).map_or(0, |(_, entries)| *entries);
+    Ok(Target::iter().map(|target| (target, u64::try_from(of(target)).unwrap_or_default())).collect())
+}
