@@ -61,9 +61,10 @@ mod tests {
     #[test]
     fn words_are_folded_alike_however_they_are_spelt() {
         assert_eq!(words("Café, CAFE\u{301}! ｃａｆé"), ["cafe", "cafe", "cafe"]);
-        assert_eq!(words("Straße STRASSE Øre Łódź œuvre İstanbul"), [
-            "strasse", "strasse", "ore", "lodz", "oeuvre", "istanbul"
-        ]);
+        assert_eq!(
+            words("Straße STRASSE Øre Łódź œuvre İstanbul"),
+            ["strasse", "strasse", "ore", "lodz", "oeuvre", "istanbul"]
+        );
         assert_eq!(words("ΟΔΥΣΣΕΥΣ Ὀδυσσεύς"), ["οδυσσευσ", "οδυσσευσ"]);
     }
 

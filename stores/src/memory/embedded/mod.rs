@@ -189,8 +189,7 @@ impl MemoryAdapter for EmbeddedMemory {
     }
 
     async fn memory_pages(&self, scope: &Scope, queries: &[MemoryPageQuery]) -> Result<Vec<Page<MemoryRecord>>> {
-        let work: Vec<_> =
-            queries.iter().map(|query| (self.tenant(scope, query.persona_id), query.clone())).collect();
+        let work: Vec<_> = queries.iter().map(|query| (self.tenant(scope, query.persona_id), query.clone())).collect();
         let most = work.iter().map(|(tenant, _)| rows(tenant.as_ref())).sum();
         let page = |(tenant, query): (Option<Arc<RwLock<Tenant>>>, MemoryPageQuery)| match tenant {
             Some(tenant) => tenant.read().memories.page(&query),
@@ -204,8 +203,7 @@ impl MemoryAdapter for EmbeddedMemory {
         scope: &Scope,
         queries: &[InteractionPageQuery],
     ) -> Result<Vec<Page<Interaction>>> {
-        let work: Vec<_> =
-            queries.iter().map(|query| (self.tenant(scope, query.persona_id), query.clone())).collect();
+        let work: Vec<_> = queries.iter().map(|query| (self.tenant(scope, query.persona_id), query.clone())).collect();
         let most = work.iter().map(|(tenant, _)| rows(tenant.as_ref())).sum();
         let page = |(tenant, query): (Option<Arc<RwLock<Tenant>>>, InteractionPageQuery)| {
             tenant.map_or_else(Page::empty, |tenant| tenant.read().interaction_page(&query))

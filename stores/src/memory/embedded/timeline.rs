@@ -79,7 +79,8 @@ impl<T> Timeline<T> {
             let window = self.0.range(window).map(|(_, thing)| thing).filter(|thing| keep(thing));
             let limit = slice.limit as usize;
             let one_more = limit.saturating_add(1);
-            items = if slice.backward { window.take(one_more).collect() } else { window.rev().take(one_more).collect() };
+            items =
+                if slice.backward { window.take(one_more).collect() } else { window.rev().take(one_more).collect() };
             if items.len() > limit {
                 items.truncate(limit);
                 *(if slice.backward { &mut has_previous } else { &mut has_next }) = true;

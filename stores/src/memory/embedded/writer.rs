@@ -94,7 +94,9 @@ impl Contents {
                 continue;
             }
             if !decided.has_meta {
-                return corrupt("does not say which model its vectors are of; restore it from a backup or move it away");
+                return corrupt(
+                    "does not say which model its vectors are of; restore it from a backup or move it away",
+                );
             }
             let heads = decided.heads.entry(tenancy).or_default();
             let tenant = tenants.entry(tenancy).or_default();
@@ -158,7 +160,11 @@ impl Contents {
     /// batch that must be shown before any of them may be told.
     ///
     /// Must be called inside the runtime. Blocking: encoding a batch or dropping a large persona takes milliseconds.
-    pub fn queue(self: Arc<Self>, organization: Uuid, changes: Vec<Result<Prepared>>) -> Result<(Vec<Result<()>>, u64)> {
+    pub fn queue(
+        self: Arc<Self>,
+        organization: Uuid,
+        changes: Vec<Result<Prepared>>,
+    ) -> Result<(Vec<Result<()>>, u64)> {
         self.check()?;
         let mut decided = self.decided.lock();
         let mut writes = Vec::new();
@@ -320,5 +326,69 @@ fn decide(
             }
             Ok(Some(Shown::Dropped(tenancy)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+
+    const TENANCY: Tenancy = (Uuid::from_u128(1), Uuid::from_u128(2));
+
+    fn contents(folder: &tempfile::TempDir) -> Arc<Contents> {
+        let (durable, records) = Durable::open(STORE, &folder.path().join("memory.redb")).unwrap();
+        let model = Model { name: "m".to_owned(), dimensions: 2 };
+        Arc::new(Contents::load(&model, durable, records, "the file").unwrap())
+    }
+
+    fn definition(version: i64) -> Definition {
+        Definition {
+            persona_id: TENANCY.1,
+            version,
+            bio: String::new(),
+            voice: String::new(),
+            traits: Vec::new(),
+            directives: Vec::new(),
+            updated_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn version(contents: &Contents) -> Option<i64> {
+        let tenant = contents.tenant(TENANCY)?;
+        let tenant = tenant.read();
+        tenant.definition.as_ref().map(|definition| definition.version)
+    }
+
+    #[tokio::test]
+    async fn batches_are_shown_in_the_order_of_the_queue() {
+        let folder = tempfile::tempdir().unwrap();
+        let contents = contents(&folder);
+        let put = |version| Ok(vec![Shown::Definition(TENANCY, definition(version))]);
+        contents.land(3, put(3));
+        contents.land(2, Ok(vec![Shown::Dropped(TENANCY)]));
+        assert_eq!(version(&contents), None);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(5), contents.shown(2)).await.is_err());
+        contents.land(1, put(1));
+        contents.shown(3).await.unwrap();
+        assert_eq!(version(&contents), Some(3));
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_commit_nothing_is_accepted_and_readers_keep_what_they_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let contents = contents(&folder);
+        let put = |version| Ok(vec![Shown::Definition(TENANCY, definition(version))]);
+        contents.land(1, put(1));
+        contents.land(3, put(3));
+        contents.land(2, Err(StoreError::new(STORE, ErrorKind::Unavailable, "the disk is full")));
+        contents.shown(1).await.unwrap();
+        for batch in [2, 3] {
+            assert_eq!(contents.shown(batch).await.unwrap_err().message(), "the disk is full");
+        }
+        assert_eq!(version(&contents), Some(1));
+        assert_eq!(contents.health().await.unwrap_err().kind(), ErrorKind::Unavailable);
+        let change = Ok(Prepared { change: Change::PutDefinition(definition(4)), vector: None });
+        assert_eq!(contents.queue(TENANCY.0, vec![change]).unwrap_err().kind(), ErrorKind::Unavailable);
     }
 }

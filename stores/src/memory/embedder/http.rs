@@ -70,8 +70,9 @@ impl HttpEmbedder {
     pub fn new(base: &str, key: Option<String>, model: &str, dimensions: usize) -> Result<Self> {
         let invalid = |message: &str| StoreError::invalid(STORE, message);
         let base = base.trim_end_matches('/').trim_end_matches("/v1");
-        let url = Url::parse(&format!("{base}/v1/embeddings"))
-            .map_err(|error| StoreError::with_source(STORE, ErrorKind::Invalid, "the embedder's URL is wrong", error))?;
+        let url = Url::parse(&format!("{base}/v1/embeddings")).map_err(|error| {
+            StoreError::with_source(STORE, ErrorKind::Invalid, "the embedder's URL is wrong", error)
+        })?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(invalid("the embedder's URL does not start with http:// or https://"));
         }

@@ -91,10 +91,10 @@ async fn batches_go_out_whole_and_come_back_in_order() {
 
 #[tokio::test]
 async fn every_strange_answer_has_its_code() {
-    let one = |embedding: &str| ok(&format!(r#"{{"data":[{{"index":0,"embedding":{embedding}}},{{"index":1,"embedding":[1,0]}}]}}"#));
-    let indexed = |a: &str, b: &str| {
-        ok(&format!(r#"{{"data":[{{{a}"embedding":[1,0]}},{{{b}"embedding":[0,1]}}]}}"#))
+    let one = |embedding: &str| {
+        ok(&format!(r#"{{"data":[{{"index":0,"embedding":{embedding}}},{{"index":1,"embedding":[1,0]}}]}}"#))
     };
+    let indexed = |a: &str, b: &str| ok(&format!(r#"{{"data":[{{{a}"embedding":[1,0]}},{{{b}"embedding":[0,1]}}]}}"#));
     for (name, answer, kind) in [
         ("too few", ok(r#"{"data":[{"index":0,"embedding":[1,0]}]}"#), ErrorKind::BadResponse),
         ("none", ok(r#"{"data":[]}"#), ErrorKind::BadResponse),
