@@ -135,8 +135,8 @@ fn interaction(number: u32, text: &str) -> Interaction {
         persona_id: PERSONA,
         version: 1,
         channel: "instagram".to_owned(),
-        counterparty: if number % 2 == 0 { "ada" } else { "ben" }.to_owned(),
-        outbound: number % 3 == 0,
+        counterparty: if number.is_multiple_of(2) { "ada" } else { "ben" }.to_owned(),
+        outbound: number.is_multiple_of(3),
         text: text.to_owned(),
         occurred_at: start() - TimeDelta::hours(i64::from(number)),
     }

@@ -237,7 +237,7 @@ async fn a_caller_that_gives_up_changes_nothing_for_others() {
         slice: Slice::first(1000),
         total: true,
     };
-    let before = store.memory_pages(&scope(), &[page.clone()]).await.unwrap();
+    let before = store.memory_pages(&scope(), std::slice::from_ref(&page)).await.unwrap();
     assert!(before[0].items.len() > whole);
     drop(store);
     let store = reopen(folder.path(), &embedder).unwrap();
