@@ -2,8 +2,26 @@
 //!
 //! Every persona is a tenant of its own inside its organisation: no call reads two personas' data together. Writes are
 //! versioned changes, so that a relay may repeat them; a lower version than the stored one is refused as superseded.
+//!
+//! # How versions decide
+//!
+//! Each definition, memory and interaction has a line of versions of its own; a drop is on the definition's line. What
+//! was removed leaves its version behind, so that a late replay cannot bring it back. At an equal version, a repeat
+//! counts as already applied, and a removal wins over a put whichever came first: the outcome never depends on the order
+//! of delivery. While a persona is dropped, puts of its memories and interactions are superseded; a definition with a
+//! higher version makes an empty tenant anew, and what was in the old one stays gone unless put again with a higher
+//! version.
+//!
+//! # How to add a memory store
+//!
+//! Implement [`MemoryAdapter`]; make vectors with an [`embedder::Embedder`] unless the store makes its own; score with
+//! [`score`], so that a recall means the same in every store. Then add a line to `tests/contract/memory`.
 
 pub mod context;
+pub mod embedded;
+pub mod embedder;
+pub mod score;
+mod words;
 
 use crate::{
     Result, Scope,
@@ -14,7 +32,7 @@ use crate::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 use uuid::Uuid;
 
 /// What a memory is, in the terms of cognitive psychology.
@@ -61,7 +79,7 @@ pub struct MemoryRecord {
     pub version: i64,
     /// What it is.
     pub kind: MemoryKind,
-    /// What is remembered: 1 to 16,384 bytes.
+    /// What is remembered: 1 to 16,384 bytes, not blank.
     pub text: String,
     /// From 0 (trivial) to 1 (defining).
     pub importance: f32,
@@ -164,6 +182,23 @@ pub struct MemoryFilter {
     pub tags: Vec<String>,
 }
 
+impl MemoryFilter {
+    /// Whether a memory qualifies: the meaning of a filter, for every adapter.
+    pub fn matches(&self, memory: &MemoryRecord) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&memory.kind))
+            && self.from.is_none_or(|from| from <= memory.occurred_at)
+            && self.to.is_none_or(|to| memory.occurred_at < to)
+            && self.min_importance.is_none_or(|least| memory.importance >= least)
+            && (self.source.is_none() || self.source == memory.source)
+            && self.tags.iter().all(|tag| memory.tags.contains(tag))
+    }
+
+    /// Whether every memory qualifies.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A recall of one persona.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecallQuery {
@@ -247,7 +282,8 @@ pub trait MemoryAdapter: Send + Sync + 'static {
     async fn health(&self) -> Result<()>;
 
     /// Applies changes in order, one result per change. `Superseded` for a version not above the stored one (equal
-    /// counts as already applied and is `Ok`). What is `Ok` is durable and visible to every read.
+    /// counts as already applied and is `Ok`; the module's documentation has the ties). What is `Ok` is durable and
+    /// visible to every read.
     async fn apply(&self, scope: &Scope, changes: &[Change]) -> Result<Vec<Result<()>>>;
 
     /// Definitions by persona, one result per persona; absent is `None`.
@@ -300,10 +336,24 @@ impl Memory {
         self.guard.call(scope, "health", Idempotence::Read, || self.adapter.health()).await
     }
 
-    /// See [`MemoryAdapter::apply`]. Versioned, hence repeatable.
+    /// See [`MemoryAdapter::apply`]. Versioned, hence repeatable. A change out of bounds fails alone, before the store
+    /// is asked.
     pub async fn apply(&self, scope: &Scope, changes: &[Change]) -> Result<Vec<Result<()>>> {
-        let results = self.guard.call(scope, "apply", Idempotence::Read, || self.adapter.apply(scope, changes)).await?;
-        one_per_key(STORE, changes.len(), results)
+        let checked: Vec<Result<()>> = changes.iter().map(check_change).collect();
+        let good: Cow<'_, [Change]> = if checked.iter().all(Result::is_ok) {
+            changes.into()
+        } else {
+            changes.iter().zip(&checked).filter(|(_, check)| check.is_ok()).map(|(change, _)| change.clone()).collect()
+        };
+        let mut results = Vec::new();
+        if !good.is_empty() {
+            let call = || self.adapter.apply(scope, &good);
+            let applied = self.guard.call(scope, "apply", Idempotence::Read, call).await?;
+            results = one_per_key(STORE, good.len(), applied)?;
+        }
+        let mut results = results.into_iter();
+        let missing = || Err(StoreError::invalid(STORE, "the change was not answered"));
+        Ok(checked.into_iter().map(|check| check.and_then(|()| results.next().unwrap_or_else(missing))).collect())
     }
 
     /// See [`MemoryAdapter::definitions`].
@@ -354,6 +404,23 @@ impl Memory {
         let mut results = results.into_iter();
         let missing = || Err(StoreError::invalid(STORE, "the recall was not answered"));
         Ok(checked.into_iter().map(|check| check.and_then(|()| results.next().unwrap_or_else(missing))).collect())
+    }
+}
+
+/// The longest memory, in bytes.
+pub const MAX_TEXT_BYTES: usize = 16_384;
+
+fn check_change(change: &Change) -> Result<()> {
+    let invalid = |message: &str| Err(StoreError::invalid(STORE, message));
+    match change {
+        Change::PutMemory(memory) if memory.text.trim().is_empty() => invalid("the memory's text is empty"),
+        Change::PutMemory(memory) if memory.text.len() > MAX_TEXT_BYTES => {
+            invalid("the memory's text is longer than 16,384 bytes")
+        }
+        Change::PutMemory(memory) if !(0.0..=1.0).contains(&memory.importance) => {
+            invalid("the importance is not between 0 and 1")
+        }
+        _ => Ok(()),
     }
 }
 
