@@ -7,7 +7,8 @@
 //! silence; a file that a crash interrupted is not damaged and opens. Telling the two apart is what the two-phase commit
 //! is for: it makes the pages durable before the header points at them. With redb's cheaper one-phase commit a
 //! damaged newest commit looks like one that was cut off, and redb would quietly go back to the commit before it,
-//! which was acknowledged too.
+//! which was acknowledged too. Flipping every bit of the header and bytes of every page showed one hole: the bit that names the
+//! newer of the two commit slots, in a file that a crash left, looks like a commit that was cut off before it counted.
 //!
 //! The first write that fails ends the thread: every later commit fails as well, so nothing that was decided on top of
 //! a lost write is ever acknowledged. Whether the failed write itself is found after a restart is not known.
@@ -344,8 +345,11 @@ mod tests {
                 let mut bytes = bytes.clone();
                 bytes[offset] ^= 0x10;
                 fs::write(&damaged, &bytes).unwrap();
-                match Durable::open(Store::Episodic, &damaged) {
-                    Ok((_, records)) => assert!(pairs(records) == expected, "the byte at {offset} changed the records"),
+                // Not through `Durable`, whose thread might still hold the file when the next one is written.
+                let records = open(Store::Episodic, &damaged)
+                    .and_then(|database| read(&database).map_err(|error| corrupt(Store::Episodic, &damaged, error)));
+                match records {
+                    Ok(records) => assert!(pairs(records) == expected, "the byte at {offset} changed the records"),
                     Err(error) => {
                         assert_eq!(error.kind(), ErrorKind::Corrupt, "{offset}: {error:?}");
                         refused += 1;
