@@ -195,7 +195,8 @@ pub async fn any_slice_equals_the_model(world: TelemetryWorld) {
         let range = within.map(|(from, length)| range(from, from + length));
         let query = EventPageQuery { range, ..query(Subject::Organization, slice.clone()) };
         let asked = world.handle.event_pages(&world.scope, std::slice::from_ref(&query));
-        let found = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(asked)).unwrap().remove(0);
+        let found =
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(asked)).unwrap().remove(0);
         let inside = |event: &&RenderEvent| range.is_none_or(|range| range.from <= event.at && event.at < range.to);
         let model = slice.apply(events.iter().filter(inside).cloned(), true, position);
         prop_assert_eq!(found.items, model.items);

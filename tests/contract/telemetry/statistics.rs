@@ -75,12 +75,8 @@ pub async fn a_total_is_exact(world: TelemetryWorld) {
 pub async fn every_measure_has_its_values(world: TelemetryWorld) {
     let event = RenderEvent { duration_ms: 3, cost_micros: 5, frames: 8, gpu_seconds: 0.1 + 0.2, ..event(1, 0) };
     world.handle.append(&world.scope, &[event]).await.unwrap();
-    let measures = [
-        (Measure::Duration, 3.0),
-        (Measure::Cost, 5.0),
-        (Measure::Frames, 8.0),
-        (Measure::GpuSeconds, 0.1 + 0.2),
-    ];
+    let measures =
+        [(Measure::Duration, 3.0), (Measure::Cost, 5.0), (Measure::Frames, 8.0), (Measure::GpuSeconds, 0.1 + 0.2)];
     for (measure, value) in measures {
         let stats = ask(&world, StatsQuery { measure, ..query(range(0, 10)) }).await;
         let total = stats.total;
@@ -106,10 +102,8 @@ pub async fn buckets_are_aligned_to_the_epoch(world: TelemetryWorld) {
     // Before the epoch buckets are aligned just the same.
     let old = RenderEvent { at: DateTime::from_timestamp(-1, 0).unwrap(), ..event(9, 0) };
     world.handle.append(&world.scope, &[old]).await.unwrap();
-    let around = TimeRange {
-        from: DateTime::from_timestamp(-100, 0).unwrap(),
-        to: DateTime::from_timestamp(100, 0).unwrap(),
-    };
+    let around =
+        TimeRange { from: DateTime::from_timestamp(-100, 0).unwrap(), to: DateTime::from_timestamp(100, 0).unwrap() };
     let old = ask(&world, StatsQuery { bucket: seconds(60), ..query(around) }).await;
     assert_eq!(old.buckets[0].start.timestamp(), -60);
     assert_eq!(old.buckets.len(), 1);

@@ -65,7 +65,8 @@ pub async fn an_id_belongs_to_its_organisation(world: TelemetryWorld) {
 pub async fn another_organisation_sees_nothing(world: TelemetryWorld) {
     world.handle.append(&world.scope, &[event(1, 0), event(2, 1)]).await.unwrap();
     assert_eq!(found(&world, &world.foreign, &[1, 2]).await, [false, false]);
-    for subject in [Subject::Organization, Subject::Persona(id(20)), Subject::Campaign(id(30)), Subject::Video(id(10))] {
+    for subject in [Subject::Organization, Subject::Persona(id(20)), Subject::Campaign(id(30)), Subject::Video(id(10))]
+    {
         let query = EventPageQuery { subject, range: None, stages: vec![], slice: Slice::first(10) };
         let pages = world.handle.event_pages(&world.foreign, std::slice::from_ref(&query)).await.unwrap();
         assert!(pages[0].items.is_empty() && !pages[0].has_next && !pages[0].has_previous, "{subject:?}");

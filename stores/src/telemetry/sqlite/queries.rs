@@ -104,7 +104,11 @@ pub fn group_stats(queries: &[StatsQuery]) -> Vec<Group<StatsKey>> {
 
 /// One bit for each wanted stage; none named means all.
 fn stage_mask(stages: &[Stage]) -> i64 {
-    if stages.is_empty() { (1 << Stage::ALL.len()) - 1 } else { stages.iter().fold(0, |mask, stage| mask | 1 << *stage as i64) }
+    if stages.is_empty() {
+        (1 << Stage::ALL.len()) - 1
+    } else {
+        stages.iter().fold(0, |mask, stage| mask | 1 << *stage as i64)
+    }
 }
 
 fn statement<const N: usize>(sql: impl Into<String>, values: [Value; N]) -> Statement {
@@ -225,7 +229,12 @@ pub fn page(slice: &Slice, mut rows: Vec<RenderEvent>) -> Page<RenderEvent> {
         if more {
             rows.remove(0);
         }
-        return Page { items: rows, has_previous: more || slice.after.is_some(), has_next: slice.before.is_some(), total: None };
+        return Page {
+            items: rows,
+            has_previous: more || slice.after.is_some(),
+            has_next: slice.before.is_some(),
+            total: None,
+        };
     }
     rows.truncate(slice.limit as usize);
     Page { items: rows, has_previous: slice.after.is_some(), has_next: more || slice.before.is_some(), total: None }
@@ -326,7 +335,6 @@ pub fn summarise(measure: Measure, rows: Vec<StatsRow>) -> Result<Stats> {
     let samples = rows.into_iter().map(|row| samples(measure, row)).collect::<Result<_>>()?;
     Ok(stats::summarise(samples, cost))
 }
-
 
 fn samples(measure: Measure, row: StatsRow) -> Result<stats::Samples> {
     let values: Vec<i64> = serde_json::from_str(&row.values).map_err(|error| {

@@ -91,7 +91,8 @@ async fn check(writer: &DatabaseConnection, path: &Path) -> Result<usize> {
     let version = number(writer, "SELECT user_version FROM pragma_user_version").await.map_err(failed)?;
     let tables = number(writer, "SELECT COUNT(*) FROM sqlite_schema").await.map_err(failed)?;
     let fresh = owner == 0 && version == 0 && tables == 0;
-    let version = usize::try_from(version).ok().filter(|_| fresh || owner == APPLICATION_ID).ok_or_else(|| corrupt(path))?;
+    let version =
+        usize::try_from(version).ok().filter(|_| fresh || owner == APPLICATION_ID).ok_or_else(|| corrupt(path))?;
     if version > MIGRATIONS.len() {
         let message = format!("{} was written by a newer version of this program", path.display());
         return Err(StoreError::unsupported(STORE, message));
@@ -133,9 +134,7 @@ pub fn store_error(path: &Path, error: DbErr) -> StoreError {
         (Some(11 | 26), _) => (ErrorKind::Corrupt, damaged(path)),
         (Some(5 | 6), _) => (ErrorKind::Unavailable, format!("{} is held by another process", path.display())),
         (Some(13), _) => (ErrorKind::Unavailable, format!("the disk of {} is full", path.display())),
-        (Some(3 | 8 | 10 | 14), _) => {
-            (ErrorKind::Unavailable, format!("{} cannot be read or written", path.display()))
-        }
+        (Some(3 | 8 | 10 | 14), _) => (ErrorKind::Unavailable, format!("{} cannot be read or written", path.display())),
         (_, DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)) => {
             (ErrorKind::Overloaded, "too many statements are waiting for the file".to_owned())
         }

@@ -176,7 +176,10 @@ async fn statements_use_their_indexes() {
     for (subject, index) in subjects {
         let page = EventPageQuery { subject, range: Some(range), stages: vec![Stage::Voice], slice: Slice::first(10) };
         let plan = self::plan(&store, queries::pages(id, &queries::group_pages(&[page])[0]).unwrap()).await;
-        assert!(plan.contains(&format!("SEARCH r USING COVERING INDEX {index}(at,id)>(?,?) AND (at,id)<(?,?))")), "{plan}");
+        assert!(
+            plan.contains(&format!("SEARCH r USING COVERING INDEX {index}(at,id)>(?,?) AND (at,id)<(?,?))")),
+            "{plan}"
+        );
         assert!(plan.contains("SEARCH e USING INTEGER PRIMARY KEY"), "{plan}");
         let bucket = Some(Duration::from_secs(60));
         let stats = StatsQuery { subject, range, bucket, fill: Fill::None, measure: Measure::Cost, stages: vec![] };
@@ -186,7 +189,10 @@ async fn statements_use_their_indexes() {
     let plan = self::plan(&store, queries::by_ids(id, &[id])).await;
     assert!(plan.contains("SEARCH e USING INDEX sqlite_autoindex_events_1 (organization_id=? AND id=?)"), "{plan}");
     let plan = self::plan(&store, queries::remove_before(0, 1)).await;
-    assert!(plan.contains("SEARCH e USING COVERING INDEX events_by_organization (organization_id=? AND at<?)"), "{plan}");
+    assert!(
+        plan.contains("SEARCH e USING COVERING INDEX events_by_organization (organization_id=? AND at<?)"),
+        "{plan}"
+    );
 }
 
 async fn plan(store: &SqliteTelemetry, statement: Statement) -> String {
