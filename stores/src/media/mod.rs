@@ -3,6 +3,11 @@
 //! Bytes never pass through GraphQL. An upload is asked for (the URL binds type, size and SHA-256), sent to that URL,
 //! then completed: only then does the object exist for anyone. Signing is arithmetic: no I/O, no batch.
 
+pub mod content;
+mod folder;
+
+pub use folder::FolderMedia;
+
 use crate::{
     Result, Scope,
     error::{Store, StoreError},

@@ -3,6 +3,11 @@
 //! Costs are integers of millionths of a US dollar, so that sums are exact. Buckets are aligned to the Unix epoch
 //! in UTC.
 
+mod sqlite;
+pub mod stats;
+
+pub use sqlite::SqliteTelemetry;
+
 use crate::{
     Result, Scope,
     error::{Store, StoreError},

@@ -1,0 +1,254 @@
+//! Render events in one SQLite file of their own, `telemetry.db`: the embedded default.
+//!
+//! One connection writes, several read beside it (write-ahead log). An append is one statement that commits with an
+//! fsync before it is acknowledged; it survives `kill -9` and a crash of the machine. Statistics read every event of
+//! their range: right for some millions of events, no match for continuous aggregates.
+//!
+//! - *Batches*: queries that differ in the subject alone share one statement ([`queries`]); statements of one batch run
+//!   side by side on the readers.
+//! - *Time*: kept to the microsecond; what is finer is cut off.
+//! - *Out of range*: an event more than 24 hours in the future is `Invalid` (a clock is wrong, and retention would keep
+//!   it for ever). A late event is welcome however late it is, unless it is older than the retention: then it is
+//!   `Invalid` too, rather than acknowledged and removed a moment later. The message names the event by its place.
+//! - *Retention*: where a period is set, an append at the start and then every hour also removes what is older, a bounded
+//!   number at a time, so that no append waits long.
+
+mod queries;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    Appended, Capabilities, EventPageQuery, RenderEvent, Stats, StatsQuery, TelemetryAdapter, stats as arithmetic,
+};
+use crate::{
+    Clock, Result, Scope,
+    error::{ErrorKind, Store, StoreError},
+    page::Page,
+};
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::try_join_all;
+use parking_lot::Mutex;
+use schema::Connections;
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use uuid::Uuid;
+
+const STORE: Store = Store::Telemetry;
+/// Events of one append: one statement of some 3 MB.
+const MAX_APPEND: usize = 10_000;
+/// How far ahead of this machine's clock a worker's clock may be.
+const MAX_AHEAD: TimeDelta = TimeDelta::hours(24);
+/// Encoding more events than this takes over a millisecond.
+const ENCODE_INLINE: usize = 500;
+/// Time between two removals of old events.
+const SWEEP_EVERY: TimeDelta = TimeDelta::hours(1);
+/// Events removed at a time beside an append; some 20 ms.
+const SWEEP_CHUNK: i64 = 2_000;
+/// Events removed at a time by `retain`; between two chunks other writes get their turn.
+const RETAIN_CHUNK: i64 = 20_000;
+
+/// Telemetry in a SQLite file.
+pub struct SqliteTelemetry {
+    path: PathBuf,
+    connections: Connections,
+    retain: Option<TimeDelta>,
+    clock: Arc<dyn Clock>,
+    swept: Mutex<Option<DateTime<Utc>>>,
+}
+
+impl SqliteTelemetry {
+    /// Opens or makes the file; its folder must exist. With `retain`, events older than that are dropped.
+    ///
+    /// # Errors
+    /// `Corrupt` for a damaged or foreign file, `Unsupported` for one of a newer version of this program, `Unavailable`
+    /// when it cannot be opened.
+    pub async fn open(path: &Path, retain: Option<TimeDelta>, clock: Arc<dyn Clock>) -> Result<Self> {
+        let connections = schema::open(path).await?;
+        Ok(Self { path: path.to_owned(), connections, retain, clock, swept: Mutex::new(None) })
+    }
+
+    fn failed(&self, error: DbErr) -> StoreError {
+        schema::store_error(&self.path, error)
+    }
+
+    async fn read(&self, statement: Statement) -> Result<Vec<QueryResult>> {
+        self.connections.readers.query_all_raw(statement).await.map_err(|error| self.failed(error))
+    }
+
+    /// Runs one statement on its own: it commits as a whole, also when nobody waits for it any more.
+    async fn write(&self, statement: Statement) -> Result<u64> {
+        let done = self.connections.writer.execute_raw(statement).await;
+        done.map(|done| done.rows_affected()).map_err(|error| self.failed(error))
+    }
+
+    fn check_times(&self, events: &[RenderEvent]) -> Result<()> {
+        let now = self.clock.now();
+        let latest = now.checked_add_signed(MAX_AHEAD);
+        let earliest = self.retain.and_then(|retain| now.checked_sub_signed(retain));
+        for (index, event) in events.iter().enumerate() {
+            if latest.is_some_and(|latest| event.at > latest) {
+                let message = format!("event {index} lies more than {} hours in the future", MAX_AHEAD.num_hours());
+                return Err(StoreError::invalid(STORE, message));
+            }
+            if earliest.is_some_and(|earliest| event.at < earliest) {
+                let message = format!("event {index} is older than this store keeps events");
+                return Err(StoreError::invalid(STORE, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a bounded number of events past the retention, when that is due. The append it runs beside is already
+    /// stored: a failure is logged and tried again with the next one.
+    async fn sweep(&self) {
+        let now = self.clock.now();
+        let Some(before) = self.retain.and_then(|retain| now.checked_sub_signed(retain)) else { return };
+        // A clock that jumped back must not put the next removal off for long.
+        let due = self.swept.lock().is_none_or(|swept| (now - swept).abs() >= SWEEP_EVERY);
+        if !due {
+            return;
+        }
+        match self.write(queries::remove_before(arithmetic::ceil_micros(before), SWEEP_CHUNK)).await {
+            Ok(removed) if removed.cast_signed() < SWEEP_CHUNK => *self.swept.lock() = Some(now),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error.chain(), "old events could not be removed"),
+        }
+    }
+
+    async fn pages_of(
+        &self,
+        organization_id: Uuid,
+        group: queries::Group<queries::PageKey<'_>>,
+    ) -> Result<Vec<(usize, Page<RenderEvent>)>> {
+        let rows = self.read(queries::pages(organization_id, &group)?).await?;
+        let by_slot = self.by_slot(&rows, group.subjects.len(), queries::event)?;
+        let slice = group.key.3;
+        let pages: Vec<_> = by_slot.into_iter().map(|rows| queries::page(slice, rows)).collect();
+        let one = |(query, slot): &(usize, usize)| Some((*query, pages.get(*slot)?.clone()));
+        Ok(group.members.iter().filter_map(one).collect())
+    }
+
+    async fn stats_of(
+        &self,
+        organization_id: Uuid,
+        group: queries::Group<queries::StatsKey>,
+    ) -> Result<Vec<(usize, Arc<Stats>)>> {
+        let rows = self.read(queries::statistics(organization_id, &group)).await?;
+        let by_slot = self.by_slot(&rows, group.subjects.len(), queries::stats_row)?;
+        let measure = group.key.3;
+        let work = move || {
+            let answer = |rows| queries::summarise(measure, rows).map(Arc::new);
+            by_slot.into_iter().map(answer).collect::<Result<Vec<_>>>()
+        };
+        let answers = aside(work).await??;
+        let one = |(query, slot): &(usize, usize)| Some((*query, answers.get(*slot)?.clone()));
+        Ok(group.members.iter().filter_map(one).collect())
+    }
+
+    fn by_slot<T>(
+        &self,
+        rows: &[QueryResult],
+        slots: usize,
+        decode: impl Fn(&QueryResult) -> Result<T, DbErr>,
+    ) -> Result<Vec<Vec<T>>> {
+        let mut by_slot: Vec<Vec<T>> = std::iter::repeat_with(Vec::new).take(slots).collect();
+        for row in rows {
+            let slot = queries::slot(row).map_err(|error| self.failed(error))?;
+            let value = decode(row).map_err(|error| self.failed(error))?;
+            if let Some(values) = by_slot.get_mut(slot) {
+                values.push(value);
+            }
+        }
+        Ok(by_slot)
+    }
+}
+
+#[async_trait]
+impl TelemetryAdapter for SqliteTelemetry {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            adapter: "sqlite",
+            place: self.path.display().to_string(),
+            max_append: MAX_APPEND,
+            percentile_error: 0.0,
+            retention: self.retain.is_some(),
+            durable: true,
+        }
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.read(queries::by_ids(Uuid::nil(), &[Uuid::nil()])).await?;
+        self.write(queries::write_nothing()).await.map(drop)
+    }
+
+    async fn append(&self, scope: &Scope, events: &[RenderEvent]) -> Result<Appended> {
+        if events.is_empty() {
+            return Ok(Appended { inserted: 0, duplicates: 0 });
+        }
+        self.check_times(events)?;
+        let rows = if events.len() <= ENCODE_INLINE {
+            queries::rows(events)
+        } else {
+            let events = events.to_vec();
+            aside(move || queries::rows(&events)).await?
+        };
+        let inserted = self.write(queries::insert(scope.organization_id(), rows)).await?;
+        self.sweep().await;
+        Ok(Appended { inserted, duplicates: (events.len() as u64).saturating_sub(inserted) })
+    }
+
+    async fn events(&self, scope: &Scope, ids: &[Uuid]) -> Result<Vec<Option<RenderEvent>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.read(queries::by_ids(scope.organization_id(), ids)).await?;
+        let found = self.by_slot(&rows, ids.len(), queries::event)?;
+        Ok(found.into_iter().map(|events| events.into_iter().next()).collect())
+    }
+
+    async fn event_pages(&self, scope: &Scope, queries: &[EventPageQuery]) -> Result<Vec<Page<RenderEvent>>> {
+        let groups = queries::group_pages(queries).into_iter();
+        let answers = try_join_all(groups.map(|group| self.pages_of(scope.organization_id(), group))).await?;
+        Ok(in_order(answers))
+    }
+
+    async fn stats(&self, scope: &Scope, queries: &[StatsQuery]) -> Result<Vec<Stats>> {
+        let groups = queries::group_stats(queries).into_iter();
+        let answers = try_join_all(groups.map(|group| self.stats_of(scope.organization_id(), group))).await?;
+        let answers = in_order(answers);
+        Ok(queries.iter().zip(answers).map(|(query, stats)| arithmetic::present(query, &stats)).collect())
+    }
+
+    /// Removes in chunks, each committed on its own: a call that ran out of time has done a part, and a repeat does the
+    /// rest.
+    async fn retain(&self, before: DateTime<Utc>) -> Result<u64> {
+        let before = arithmetic::ceil_micros(before);
+        let mut total = 0;
+        loop {
+            let removed = self.write(queries::remove_before(before, RETAIN_CHUNK)).await?;
+            total += removed;
+            if removed.cast_signed() < RETAIN_CHUNK {
+                return Ok(total);
+            }
+        }
+    }
+}
+
+/// Answers of several statements in the order of the queries.
+fn in_order<T>(answers: Vec<Vec<(usize, T)>>) -> Vec<T> {
+    let mut answers: Vec<(usize, T)> = answers.into_iter().flatten().collect();
+    answers.sort_by_key(|(query, _)| *query);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// Runs what keeps a core busy on a thread that nobody waits on.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| StoreError::with_source(STORE, ErrorKind::Internal, "a computation broke off", error))
+}
