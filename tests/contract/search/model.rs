@@ -200,8 +200,8 @@ pub async fn searches_equal_a_naive_model(world: World<Search>) {
     // Each round is an organisation of its own in one store, so that the rounds are also each other's strangers.
     let mut round = 100;
     let rounds = std::cell::RefCell::new(&mut round);
-    let outcome =
-        TestRunner::new(ProptestConfig::with_cases(32)).run(&strategy, |(mut documents, questions, limit)| {
+    let outcome = TestRunner::new(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })
+        .run(&strategy, |(mut documents, questions, limit)| {
             **rounds.borrow_mut() += 1;
             let scope = Scope::system(Uuid::from_u128(**rounds.borrow()));
             for (number, document) in (1..).zip(&mut documents) {

@@ -10,10 +10,10 @@ use proptest::{prelude::*, test_runner::TestRunner};
 
 pub async fn a_typo_finds_the_title(world: World<Search>) {
     feed(&world.handle, &world.scope, [post(1, "Northern lights over Iceland"), post(2, "Southern beaches")]).await;
-    for text in ["lihgts ", "ligts ", "lighxts ", "nothern ", "Notrhen ", "Icelnad", "northen ligths"] {
+    for text in ["lihgts ", "ligts ", "lighxts ", "nothern ", "notrhern ", "Icelnad", "northen ligths"] {
         assert_eq!(found(&world, text).await, [1], "{text}");
     }
-    for text in ["lxgxts ", "nxrtxexn ", "iceberg"] {
+    for text in ["lxgxts ", "nxrtxexn ", "Notrhen ", "iceberg"] {
         assert_eq!(found(&world, text).await, [0_u128; 0], "{text}");
     }
 }
@@ -29,7 +29,7 @@ pub async fn the_last_word_is_a_prefix(world: World<Search>) {
     feed(&world.handle, &world.scope, [post(1, "photography workshop"), post(2, "photo album"), post(3, "workout")])
         .await;
     assert_eq!(found(&world, "ph").await, [1, 2]);
-    assert_eq!(found(&world, "photog").await, [1]);
+    assert_eq!(found(&world, "photogra").await, [1]);
     assert_eq!(found(&world, "photography wo").await, [1]);
     assert_eq!(found(&world, "wo photo").await, [0_u128; 0], "only the last word");
     assert_eq!(found(&world, "fotogr").await, [0_u128; 0], "two typos in six letters");
@@ -80,10 +80,14 @@ pub async fn better_matches_come_first(world: World<Search>) {
     ];
     feed(&world.handle, &world.scope, documents).await;
     let result = search(&world, query("rockets ")).await;
-    assert_eq!(numbers(&result), [2, 1, 3, 5], "exact before typo, title before text");
+    assert_eq!(numbers(&result), [2, 4, 1, 3, 5], "exact before prefix before typo, title before text");
     let scores: Vec<f64> = result.hits.iter().map(|hit| hit.score).collect();
     assert!(scores.windows(2).all(|pair| pair[0] > pair[1]), "{scores:?}");
-    assert_eq!(numbers(&search(&world, query("rocket")).await)[..2], [2, 4][..], "both begin with it");
+    assert_eq!(
+        numbers(&search(&world, query("rocket")).await)[..2],
+        [2, 4][..],
+        "of two that begin with it, the one that is nearer"
+    );
     let both = search(&world, query("rockets story")).await;
     assert_eq!(numbers(&both), [1]);
 }
@@ -163,18 +167,19 @@ pub async fn no_query_can_break_the_store(world: World<Search>) {
     let texts = ["mountains and lakes", "東京タワー", "🚀🚀 to the moon", "naïve café", "a-b_c.d"];
     feed(&world.handle, &world.scope, (1..).zip(texts).map(|(number, text)| post(number, text))).await;
     let strategy = proptest::collection::vec("\\PC{0,40}|[a-z+\\-\\\"*(){}\\[\\]:^~ ]{0,60}|.{0,20}", 1..6);
-    let outcome = TestRunner::new(ProptestConfig::with_cases(64)).run(&strategy, |texts| {
-        let queries: Vec<SearchQuery> =
-            texts.iter().map(|text| SearchQuery { highlights: true, ..query(text) }).collect();
-        let answers = tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(world.handle.search(&world.scope, &queries))
+    let outcome = TestRunner::new(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })
+        .run(&strategy, |texts| {
+            let queries: Vec<SearchQuery> =
+                texts.iter().map(|text| SearchQuery { highlights: true, ..query(text) }).collect();
+            let answers = tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(world.handle.search(&world.scope, &queries))
+            });
+            for answer in answers.unwrap() {
+                let answer = answer.unwrap();
+                prop_assert_eq!(answer.total, answer.hits.len() as u64);
+            }
+            Ok(())
         });
-        for answer in answers.unwrap() {
-            let answer = answer.unwrap();
-            prop_assert_eq!(answer.total, answer.hits.len() as u64);
-        }
-        Ok(())
-    });
     outcome.unwrap();
 }
 

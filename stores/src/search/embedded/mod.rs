@@ -16,8 +16,8 @@
 //! neighbours is one), for the first sixteen words of a query; longer or later ones must be met as they are. A blank
 //! query matches everything; one without a single word, such as `!!!`, matches nothing.
 //!
-//! *Relevance.* A word counts by its best match: 3 in the title, 1 elsewhere; times 1 for the exact word, 0.7 for a
-//! prefix, 0.2 for one typo, 0.1 for two; times 0.8 to 1 by frequency and length of the text. The score is the sum.
+//! *Relevance.* A word counts by its best match: 3 in the title, 1 elsewhere; times 1 for the exact word, 0.4 to 0.7
+//! for a prefix (more for a longer one), 0.1 for one typo, 0.05 for two; times 0.8 to 1 by frequency and length of the text. The score is the sum.
 //! Scores depend on the query and the document alone.
 //!
 //! *Filters.* Facet values are compared as they are. A condition without values matches nothing. `types` narrows the

@@ -166,7 +166,7 @@ mod tests {
         #[test]
         fn a_slice_of_a_stream_equals_a_slice_of_the_list(
             rows in proptest::collection::vec((0i64..6, 0u128..1000), 0..24),
-            limit in 1u32..6, backward: bool, order in 0..3,
+            limit in 1u32..6, backward: bool, order in 0..3_usize,
             after in proptest::option::of((0i64..6, 0u128..1000)), before in proptest::option::of((0i64..6, 0u128..1000)),
         ) {
             let order = [SearchOrder::Relevance, SearchOrder::Newest, SearchOrder::Oldest][order];

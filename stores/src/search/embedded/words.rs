@@ -8,13 +8,17 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use tantivy::{postings::TermInfo, termdict::TermDictionary, tokenizer::TokenStream};
 use tantivy_fst::Automaton;
 
-/// How much a match counts. Even two typos in a title (the title's weight is 3) must stay below one exact match in
-/// the text, whose share of frequency and length is at least 0.8: see `query::weight`.
+/// How much a match counts. A typo in a title (the title's weight is 3) must stay below a word or its beginning met as
+/// it is in the text, where the share of frequency and length is at least 0.8: see `query::weight`.
 mod quality {
     pub const EXACT: f64 = 1.0;
-    pub const PREFIX: f64 = 0.7;
-    pub const ONE_TYPO: f64 = 0.2;
-    pub const TWO_TYPOS: f64 = 0.1;
+    pub const ONE_TYPO: f64 = 0.1;
+    pub const TWO_TYPOS: f64 = 0.05;
+
+    /// Between 0.4 and 0.7: the more of the word was given, the better.
+    pub fn prefix(given: usize, whole: usize) -> f64 {
+        0.4 + 0.3 * given as f64 / whole as f64
+    }
 }
 
 /// Letters from which on a word may have one typo, and two.
@@ -62,7 +66,7 @@ impl Word {
             return Some(quality::EXACT);
         }
         if self.prefix && word.starts_with(self.text.as_bytes()) {
-            return Some(quality::PREFIX);
+            return Some(quality::prefix(self.text.len(), word.len()));
         }
         match self.typos.as_ref()?.eval(word) {
             Distance::Exact(0 | 1) => Some(quality::ONE_TYPO),
@@ -179,10 +183,10 @@ mod tests {
 
     #[test]
     fn only_the_last_word_is_a_prefix() {
-        assert_eq!(quality_of("mou", "mountain"), Some(quality::PREFIX));
+        assert_eq!(quality_of("mou", "mountain"), Some(quality::prefix(3, 8)));
         assert_eq!(quality_of("mou x", "mountain"), None);
         assert_eq!(quality_of("muont", "mountain"), Some(quality::ONE_TYPO));
-        assert_eq!(quality_of("猫 x", "猫舌"), Some(quality::PREFIX));
+        assert_eq!(quality_of("猫 x", "猫舌"), Some(quality::prefix(3, 6)));
     }
 
     #[test]
