@@ -10,13 +10,14 @@ mod words;
 use crate::{Adapter, Case, World};
 use chimera_stores::{
     Guard, Scope, Slice, Store,
+    guard::{FaultPlan, GuardSettings, StoreMetrics},
     search::{
         Change, Document, DocumentType, FacetField, Search, SearchFilter, SearchOrder, SearchQuery, SearchResult,
         embedded::EmbeddedSearch,
     },
 };
 use chrono::{DateTime, TimeZone, Utc};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// Every adapter of the port.
@@ -25,10 +26,17 @@ pub const ADAPTERS: &[Adapter<Search>] = &[Adapter {
     open: |folder, clock| {
         Box::pin(async move {
             let adapter = EmbeddedSearch::open(&folder, clock).unwrap();
-            Search::new(Guard::detached(Store::Search), Arc::new(adapter))
+            Search::new(patient_guard(), Arc::new(adapter))
         })
     },
 }];
+
+/// A deadline that a loaded machine and a build without optimisation meet: these cases are about answers.
+fn patient_guard() -> Guard {
+    let settings = GuardSettings { deadline: Duration::from_secs(30), ..GuardSettings::default() };
+    let metrics = StoreMetrics::register(&mut prometheus_client::registry::Registry::default());
+    Guard::new(Store::Search, settings, metrics, FaultPlan::default())
+}
 
 /// Every case of the port.
 pub const CASES: &[Case<Search>] = &[

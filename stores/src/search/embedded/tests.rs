@@ -8,7 +8,7 @@ use crate::{
 use chrono::DateTime;
 use std::{
     io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -229,33 +229,36 @@ async fn child_that_writes_until_it_is_killed() {
     join_all(writers).await;
 }
 
+/// What a child says it was promised, from its first acknowledgement until it is killed at a random moment after it.
+fn acknowledged_until_killed(mut child: Child) -> Vec<u128> {
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(std::result::Result::ok);
+    let mut numbers = lines.filter_map(|line| line.strip_prefix("ack ")?.parse().ok());
+    let mut acknowledged = vec![numbers.next().expect("the child writes before it is killed")];
+    let killer = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(rand::random_range(20..250)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+    acknowledged.extend(numbers);
+    killer.join().unwrap();
+    acknowledged
+}
+
 #[test]
 fn what_was_acknowledged_survives_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..3 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "search::embedded::tests::child_that_writes_until_it_is_killed", "--nocapture"])
             .env(FOLDER_OF_CHILD, folder.path().join(round.to_string()))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let killer = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(150 + rand::random_range(0..250)));
-            child.kill().unwrap();
-            child.wait().unwrap();
-        });
-        let acknowledged: Vec<u128> = out
-            .lines()
-            .map_while(std::result::Result::ok)
-            .filter_map(|line| line.strip_prefix("ack ")?.parse().ok())
-            .collect();
-        killer.join().unwrap();
+        let acknowledged = acknowledged_until_killed(child);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let search = opened(&folder.path().join(round.to_string())).unwrap();
         let stored = runtime.block_on(everything(&search));
         let stored: std::collections::BTreeSet<u128> = stored.hits.iter().map(|hit| hit.id.as_u128()).collect();
-        assert!(!acknowledged.is_empty(), "the child had time to write");
         for number in acknowledged {
             assert!(stored.contains(&number), "{number} was acknowledged and is gone");
         }
