@@ -3,6 +3,8 @@
 //! Nothing here is the owner of a fact: every document can be rebuilt. Writes are versioned changes; a lower version
 //! than the stored one is refused as superseded.
 
+pub mod embedded;
+
 use crate::{
     Result, Scope,
     error::{Store, StoreError},
