@@ -3,6 +3,8 @@
 //! Amounts are integers of a token's smallest unit. A chain knows nothing of organisations: the wallets asked for come
 //! from the relational registry, and the embedded chain keeps one chain an organisation.
 
+pub mod embedded;
+
 use crate::{
     Result, Scope,
     error::{Store, StoreError},
@@ -122,14 +124,19 @@ pub struct Entry {
 impl Entry {
     /// The key of the order of entries: block, then place in it.
     pub fn sort_key(&self) -> i64 {
-        let block = i64::try_from(self.block_number).unwrap_or(i64::MAX >> 20);
-        (block << 20) | i64::from(self.block_index & 0xf_ffff)
+        entry_sort_key(self.block_number, self.block_index)
     }
 
     /// A unique id for cursors: UUIDv5 of transaction and index.
     pub fn uuid(&self) -> Uuid {
         entry_uuid(&self.id)
     }
+}
+
+/// The key of the order of entries: block, then place in it.
+pub fn entry_sort_key(block_number: u64, block_index: u32) -> i64 {
+    let block = i64::try_from(block_number).unwrap_or(i64::MAX >> 20);
+    (block << 20) | i64::from(block_index & 0xf_ffff)
 }
 
 /// UUIDv5 of transaction and index, for cursors.
