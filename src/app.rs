@@ -15,15 +15,15 @@ use chimera_stores::{
     episodic::{Episodic, embedded::EmbeddedEpisodic},
     guard::{FaultPlan, StoreMetrics},
     ledger::{Ledger, embedded::EmbeddedLedger},
-    media::{Media, folder::FolderMedia},
+    media::{FolderMedia, Media},
     memory::{
         Memory,
         embedded::EmbeddedMemory,
         embedder::{BundledEmbedder, Embedder, HttpEmbedder},
     },
-    relational::{Relational, sql::SqlRelational},
+    relational::{Relational, RelationalAdapter, SqlRelational},
     search::{Search, embedded::EmbeddedSearch},
-    telemetry::{Telemetry, sqlite::SqliteTelemetry},
+    telemetry::{SqliteTelemetry, Telemetry},
 };
 use chrono::TimeDelta;
 use parking_lot::Mutex;
@@ -294,16 +294,31 @@ impl<'a> Opener<'a> {
         Ok(Relational::new(self.guard(Store::Relational), Arc::new(adapter)))
     }
 
+    /// Brings the relational store to this version's schema, or undoes the newest migrations; what was done, in lines.
+    ///
+    /// # Errors
+    /// Why it cannot be opened or changed.
+    pub async fn migrate(&self, down: Option<u32>) -> StoreResult<Vec<String>> {
+        let path = self.path(Store::Relational, "chimera.db").unwrap_or_else(|| self.folder.join("chimera.db"));
+        let adapter = SqlRelational::open_sqlite(&path, self.clock.clone()).await?;
+        let place = adapter.capabilities().place;
+        match down {
+            None => Ok(vec![format!("the relational store {place} is at this version's schema")]),
+            Some(steps) => {
+                adapter.rollback(steps).await?;
+                Ok(vec![format!("{steps} migrations of {place} were undone; any other command applies them again")])
+            }
+        }
+    }
+
     async fn memory(&self) -> StoreResult<Option<Memory>> {
         let Some(folder) = self.path(Store::Memory, "memory") else { return Ok(None) };
         let embedder: Arc<dyn Embedder> = match &self.settings.embedder {
             None => Arc::new(BundledEmbedder::new()),
-            Some(endpoint) => Arc::new(HttpEmbedder::new(
-                endpoint.url.clone(),
-                endpoint.model.clone(),
-                endpoint.dimensions,
-                endpoint.key.as_ref().map(|key| key.expose().to_owned()),
-            )?),
+            Some(endpoint) => {
+                let key = endpoint.key.as_ref().map(|key| key.expose().to_owned());
+                Arc::new(HttpEmbedder::new(endpoint.url.as_str(), key, &endpoint.model, endpoint.dimensions)?)
+            }
         };
         let clock = self.clock.clone();
         let adapter = blocking(Store::Memory, move || EmbeddedMemory::open(&folder, embedder, clock)).await?;

@@ -22,11 +22,14 @@
 //! How to add a store stands in the documentation of `chimera_stores`.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod document;
 pub mod graphql;
 pub mod import;
+pub mod logging;
 pub mod relay;
 pub mod seed;
 pub mod stores;
+pub mod token;
 pub mod write;

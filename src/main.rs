@@ -1,3 +1,10 @@
-//! The server.
+//! The program: reads the command line, and leaves the rest to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    chimera::cli::main()
+}

@@ -1,9 +1,6 @@
 //! The schema without any data: what is served, printed and pinned.
 
-use super::{
-    mutations::Mutation,
-    query::{Node, Query},
-};
+use super::{mutations::Mutation, query::Query};
 use async_graphql::{EmptySubscription, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
 
 /// The schema that is served.

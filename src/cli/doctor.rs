@@ -1,0 +1,41 @@
+//! `chimera doctor`: tries each store by itself.
+
+use super::Failure;
+use crate::{
+    app::{DataFolder, Opener},
+    config::Settings,
+};
+use chimera_stores::{ErrorKind, Store, StoreError};
+use std::process::ExitCode;
+
+pub(super) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
+    let folder = DataFolder::open(&settings.data_dir)?;
+    println!("data folder  {}  can be written", settings.data_dir.display());
+    let opener = Opener::detached(settings, &folder)?;
+    let mut healthy = true;
+    for store in Store::ALL {
+        match opener.check(store).await {
+            Ok(true) => println!("{store:<12} ok"),
+            Ok(false) => println!("{store:<12} off"),
+            Err(error) => {
+                healthy = false;
+                println!("{store:<12} {}\n{:13}{}", error.message(), "", advice(&error));
+            }
+        }
+    }
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// What a person can do about it.
+fn advice(error: &StoreError) -> &'static str {
+    match (error.store(), error.kind()) {
+        (Store::Search, ErrorKind::Corrupt) => {
+            "the index is derived from the relational store: stop the server and move the folder away"
+        }
+        (_, ErrorKind::Corrupt) => "restore the file from a backup; nothing was changed",
+        (_, ErrorKind::Conflict) => "the store was made with other settings: put them back, or choose another data folder",
+        (_, ErrorKind::Unavailable) => "check that the path exists, can be written, and is not held by another process",
+        (_, ErrorKind::Timeout | ErrorKind::Overloaded) => "the store answers too slowly: look at the load of the machine",
+        _ => "run again with --set log.level=debug for the cause",
+    }
+}
