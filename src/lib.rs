@@ -21,6 +21,7 @@
 //!
 //! How to add a store stands in the documentation of `chimera_stores`.
 
+pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;

@@ -1,0 +1,13 @@
+//! The integration tests: the whole API over embedded stores.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+mod access;
+mod examples;
+mod faults;
+mod import;
+mod mutations;
+mod paging;
+mod relay;
+mod schema;
+mod start;
+mod support;
