@@ -24,7 +24,15 @@ impl Draft {
 
     /// A table whose rows belong to one organisation each.
     pub fn tenant(name: &'static str) -> Self {
-        Self::global(name).organization().unique(&["organization_id", "id"])
+        Self::global(name).organization().identity()
+    }
+
+    /// Lets references hold the organisation beside the id. Part of the table, because a table may refer to itself;
+    /// other unique keys are indexes, which a later migration can drop on SQLite too.
+    fn identity(mut self) -> Self {
+        let mut key = self.make_index("uq", &["organization_id", "id"]);
+        self.table.index(key.unique());
+        self
     }
 
     /// Adds the tenant.

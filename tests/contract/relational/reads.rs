@@ -260,6 +260,10 @@ pub async fn billing_is_summed_by_parent_currency_and_time(world: Relations) {
         vec![],
     ];
     assert_eq!(world.handle.billing_totals(scope, &keys).await.unwrap(), expected);
+    // Bounds beyond what can be stored leave out nothing.
+    let (from, to) = (Some(DateTime::<Utc>::MIN_UTC), Some(DateTime::<Utc>::MAX_UTC));
+    let keys = [BillingKey { from, to, ..keys[0].clone() }];
+    assert_eq!(world.handle.billing_totals(scope, &keys).await.unwrap(), expected[..1]);
 }
 
 pub async fn billing_is_not_summed_by_other_columns(world: Relations) {

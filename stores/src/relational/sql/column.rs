@@ -160,22 +160,24 @@ fn cursor_value(of: Type, value: &SortValue) -> Result<Value> {
 
 /// The first and last year whose times are stored. Within them a stored time is text of one shape, whose order is that
 /// of the times.
-const YEARS: std::ops::RangeInclusive<i32> = 0..=9999;
+const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
 
 /// Whether this time can be stored.
 pub(super) fn storable(time: DateTime<Utc>) -> bool {
     YEARS.contains(&time.year())
 }
 
-/// A bound outside of what can be stored means the nearest that can be.
-fn clamp(time: DateTime<Utc>) -> DateTime<Utc> {
+/// A bound outside of what can be stored means the nearest bound that leaves out nothing stored.
+pub(super) fn clamp(time: DateTime<Utc>) -> DateTime<Utc> {
     if storable(time) {
         return time;
     }
-    let (year, month, day) = if time.year() < 0 { (0, 1, 1) } else { (9999, 12, 31) };
-    let edge = NaiveDate::from_ymd_opt(year, month, day).and_then(|date| {
-        if year == 0 { date.and_hms_opt(0, 0, 0) } else { date.and_hms_nano_opt(23, 59, 59, 999_999_999) }
-    });
+    let edge = if time.year() < *YEARS.start() {
+        NaiveDate::from_ymd_opt(*YEARS.start(), 1, 1).and_then(|date| date.and_hms_opt(0, 0, 0))
+    } else {
+        // Finer than what is stored, so later than the last time that can be.
+        NaiveDate::from_ymd_opt(*YEARS.end(), 12, 31).and_then(|date| date.and_hms_nano_opt(23, 59, 59, 999_999_999))
+    };
     edge.map_or(time, |edge| edge.and_utc())
 }
 

@@ -8,8 +8,8 @@ use crate::{
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, SqlxError,
-    SqlxSqliteError, Statement, TransactionOptions,
+    Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
+    SqlxError, SqlxSqliteError, Statement, TransactionOptions,
     sea_query::{Expr, ExprTrait, Func, JoinType, Query, SelectStatement},
     sqlx::{
         error::{DatabaseError, ErrorKind as SqlxKind},
@@ -143,7 +143,9 @@ pub(super) fn join_each<E: Table>(
         }
         _ => {
             inner.column((inner_alias, "id"));
-            outer.join_as(JoinType::InnerJoin, E::name(), alias, Expr::col((alias, "id")).in_subquery(inner))
+            outer
+                .join_as(JoinType::CrossJoin, E::name(), alias, Condition::all())
+                .and_where(Expr::col((alias, "id")).in_subquery(inner))
         }
     };
 }
@@ -256,6 +258,7 @@ pub(super) fn violation(error: &dyn DatabaseError, table: &str) -> Option<Violat
     let column = |prefix: &str, name: &str| name.strip_prefix(&format!("{prefix}_{table}_")).unwrap_or(name).to_owned();
     match error.kind() {
         SqlxKind::UniqueViolation => Some(Violation::Unique(match name {
+            Some(name) if name.ends_with("_pkey") => vec!["id".to_owned()],
             Some(name) => columns(column("uq", name).trim_start_matches('_').split("__")),
             // `UNIQUE constraint failed: persona.organization_id, persona.handle`
             None => columns(

@@ -11,8 +11,9 @@ use crate::{
     page::{Page, Slice},
     relational::{BillingKey, BillingTotal, Column, Edge, Kind, PageQuery, Row},
 };
+use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult, Value,
+    Condition, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult, Value,
     sea_query::{Expr, ExprTrait, Func, JoinType, Order, Query, SelectStatement, UnionType},
 };
 use serde_json::{Value as Json, json};
@@ -69,13 +70,8 @@ async fn by_key<E: Table>(
     if keys.is_empty() {
         return Ok(found);
     }
-    let statement = Query::select()
-        .column((KEYS, ORDINAL))
-        .columns(E::columns(ROWS))
-        .from_subquery(dialect::keys(reader.get_database_backend(), column.of, keys), KEYS)
-        .join_as(JoinType::InnerJoin, E::name(), ROWS, Expr::col((ROWS, column.column)).equals((KEYS, KEY)))
-        .and_where(E::visible(ROWS, scope.organization_id()))
-        .take();
+    let backend = reader.get_database_backend();
+    let statement = by_key_statement(backend, scope.organization_id(), column, keys);
     for result in reader.query_all(&statement).await.map_err(fault::database)? {
         let (ordinal, row) = read_row::<E>(&result).map_err(fault::database)?;
         if let Some(slot) = found.get_mut(ordinal)
@@ -85,6 +81,24 @@ async fn by_key<E: Table>(
         }
     }
     Ok(found)
+}
+
+/// Each key's place in the batch with the row it leads to, if the organisation has it.
+pub(super) fn by_key_statement<E: Table>(
+    backend: DbBackend,
+    organization: Uuid,
+    column: &Typed<E>,
+    keys: Vec<Json>,
+) -> SelectStatement {
+    Query::select()
+        .column((KEYS, ORDINAL))
+        .columns(E::columns(ROWS))
+        .from_subquery(dialect::keys(backend, column.of, keys), KEYS)
+        // SQLite takes a cross join as an order: keys first. Left alone it may walk all rows of the organisation.
+        .join_as(JoinType::CrossJoin, E::name(), ROWS, Condition::all())
+        .and_where(Expr::col((ROWS, column.column)).equals((KEYS, KEY)))
+        .and_where(E::visible(ROWS, organization))
+        .take()
 }
 
 fn ordinal(result: &QueryResult) -> Result<usize, DbErr> {
@@ -282,32 +296,34 @@ pub(super) fn billing_statement(
     Ok(Some(statement))
 }
 
+/// A missing bound is the furthest time that can be stored, so that every key walks a range of its index.
 fn billing_row((ordinal, key): (usize, &BillingKey)) -> Json {
     let parent = key.parent.map(|(_, id)| dialect::id_text(id));
-    json!([ordinal, parent, key.from.map(dialect::time_text), key.to.map(dialect::time_text)])
+    let from = column::clamp(key.from.unwrap_or(DateTime::<Utc>::MIN_UTC));
+    let to = column::clamp(key.to.unwrap_or(DateTime::<Utc>::MAX_UTC));
+    json!([ordinal, parent, dialect::time_text(from), dialect::time_text(to)])
 }
 
 fn billing_arm(backend: DbBackend, organization: Uuid, parent: Option<Column>, rows: Vec<Json>) -> SelectStatement {
     let columns = [(ORDINAL, Type::Int), (KEY, Type::Uuid), ("from_time", Type::Time), ("to_time", Type::Time)];
     let at = |name: &'static str| Expr::col((ROWS, name));
-    let mut matches = at("organization_id").eq(organization);
-    if let Some(parent) = parent {
-        matches = matches.and(at(column::name(parent)).equals((KEYS, KEY)));
-    }
-    let from = Expr::col((KEYS, "from_time"));
-    let to = Expr::col((KEYS, "to_time"));
-    Query::select()
+    let mut arm = Query::select()
         .column((KEYS, ORDINAL))
         .column((ROWS, "currency"))
         // PostgreSQL sums 64-bit integers into a decimal; the largest amount is small enough for the way back.
         .expr_as(at("amount_minor").sum().cast_as("bigint"), "amount_minor")
         .expr_as(at("id").count(), "records")
         .from_subquery(dialect::tuples(backend, &columns, rows), KEYS)
-        .join_as(JoinType::InnerJoin, "billing_record", ROWS, matches)
-        .and_where(from.clone().is_null().or(at("occurred_at").gte(from)))
-        .and_where(to.clone().is_null().or(at("occurred_at").lt(to)))
+        .join_as(JoinType::CrossJoin, "billing_record", ROWS, Condition::all())
+        .and_where(at("organization_id").eq(organization))
+        .and_where(at("occurred_at").gte(Expr::col((KEYS, "from_time"))))
+        .and_where(at("occurred_at").lt(Expr::col((KEYS, "to_time"))))
         .group_by_columns([(KEYS, ORDINAL), (ROWS, "currency")])
-        .take()
+        .take();
+    if let Some(parent) = parent {
+        arm.and_where(at(column::name(parent)).equals((KEYS, KEY)));
+    }
+    arm
 }
 
 /// Whether a row of `table` with this id exists in the organisation; users and organisations exist everywhere.

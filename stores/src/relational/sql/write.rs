@@ -144,7 +144,7 @@ fn values<E: Table>(row: &Row) -> Result<Vec<(E::Column, Value)>> {
     E::Column::iter()
         .map(|column| match model.get(column) {
             Value::ChronoDateTimeUtc(Some(time)) if !column::storable(time) => {
-                Err(invalid(format!("{} is outside of the years 0 to 9999", column::api_name(column.as_str()))))
+                Err(invalid(format!("{} is outside of the years 1 to 9999", column::api_name(column.as_str()))))
             }
             Value::ChronoDateTimeUtc(Some(time)) => Ok((column, time.trunc_subsecs(6).into())),
             value => Ok((column, value)),
