@@ -8,7 +8,7 @@ use crate::{
         embedded::{chain_file, head, state::State},
     },
 };
-use std::{fs, path::PathBuf};
+use std::{fs, io::Write, path::PathBuf};
 
 /// A chain of three blocks and its bytes after the second and the third.
 struct Written {
@@ -39,8 +39,8 @@ impl Written {
 
     /// Puts these bytes in place of the files and reads them as at a start.
     fn load(&self, chain: &[u8], head: &[u8]) -> Result<State> {
-        fs::write(&self.chain, chain).unwrap();
-        fs::write(&self.head, head).unwrap();
+        put(&self.chain, chain);
+        put(&self.head, head);
         chain_file::load(self.folder.path(), organization())
     }
 
@@ -62,6 +62,13 @@ impl Written {
     }
 }
 
+/// Like `fs::write`, without emptying the file first, which some file systems answer with a sync.
+fn put(path: &Path, bytes: &[u8]) {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
+    file.write_all(bytes).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+}
+
 fn assert_corrupt(result: Result<State>, written: &Written, block: u64) {
     let error = result.err().unwrap_or_else(|| panic!("damage in block {block} went unnoticed"));
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
@@ -74,15 +81,14 @@ async fn every_flipped_byte_is_refused_at_opening_and_found_by_verify() {
     let written = Written::new().await;
     assert_eq!(written.verify().await.fault, None);
     for offset in 0..written.chain_after_3.len() {
-        for mask in [0x01, 0x80, 0xff] {
-            let mut bytes = written.chain_after_3.clone();
-            bytes[offset] ^= mask;
-            let block = written.block_at(offset);
-            assert_corrupt(written.load(&bytes, &written.head_after_3), &written, block);
-            assert_eq!(fs::read(&written.chain).unwrap(), bytes, "a damaged file is left as it is");
-            let fault = written.verify().await.fault.map(|(block, _)| block);
-            assert_eq!(fault, Some(block), "byte {offset} flipped by {mask:#x}");
-        }
+        // One bit of each byte, every bit by turns.
+        let mut bytes = written.chain_after_3.clone();
+        bytes[offset] ^= 1 << (offset % 8);
+        let block = written.block_at(offset);
+        assert_corrupt(written.load(&bytes, &written.head_after_3), &written, block);
+        assert_eq!(fs::read(&written.chain).unwrap(), bytes, "a damaged file is left as it is");
+        let fault = written.verify().await.fault.map(|(block, _)| block);
+        assert_eq!(fault, Some(block), "byte {offset}");
     }
 }
 
@@ -134,7 +140,8 @@ async fn a_damaged_block_behind_the_acknowledged_ones_is_never_taken_in() {
 #[tokio::test]
 async fn no_damage_to_the_head_file_loses_a_block() {
     let written = Written::new().await;
-    for offset in 0..written.head_after_3.len() {
+    let slots = (0..110).chain(4_090..written.head_after_3.len());
+    for offset in slots {
         let mut head = written.head_after_3.clone();
         head[offset] ^= 0x10;
         assert_eq!(written.load(&written.chain_after_3, &head).unwrap().tip.number, 3, "head byte {offset}");
@@ -196,7 +203,7 @@ async fn nothing_is_proved_from_a_damaged_block() {
     for offset in first..last {
         let mut bytes = written.chain_after_3.clone();
         bytes[offset] ^= 0x02;
-        fs::write(&written.chain, &bytes).unwrap();
+        put(&written.chain, &bytes);
         assert_eq!(proved(written.ledger.proofs(&scope(), &written.ids).await), 0, "byte {offset}");
     }
 }
