@@ -11,6 +11,7 @@ const STORE: Store = Store::Episodic;
 /// The largest payload, result or session, as JSON.
 pub const MAX_JSON_BYTES: usize = 64 * 1024;
 const MAX_LEASE: Duration = Duration::from_secs(24 * 3600);
+const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The episodic handle.
 #[derive(Clone)]
@@ -155,12 +156,14 @@ impl Episodic {
     ) -> Result<Session> {
         check_length("the session's id", id, 128)?;
         check_json("the session", data)?;
+        check_ttl(ttl)?;
         let call = || self.adapter.put_session(scope, id, data, ttl);
         self.guard.call(scope, "put_session", Idempotence::Read, call).await
     }
 
     /// See [`ConversationAdapter::session`].
     pub async fn session(&self, scope: &Scope, id: &str, touch: Option<Duration>) -> Result<Option<Session>> {
+        touch.map_or(Ok(()), check_ttl)?;
         self.guard.call(scope, "session", Idempotence::Read, || self.adapter.session(scope, id, touch)).await
     }
 
@@ -221,6 +224,13 @@ fn check_queue(name: &str) -> Result<()> {
 fn check_lease(lease: Duration) -> Result<()> {
     if lease < Duration::from_secs(1) || lease > MAX_LEASE {
         return Err(StoreError::invalid(STORE, "a lease lasts from a second to a day"));
+    }
+    Ok(())
+}
+
+fn check_ttl(ttl: Duration) -> Result<()> {
+    if ttl.is_zero() || ttl > MAX_TTL {
+        return Err(StoreError::invalid(STORE, "a session lasts for more than no time and at most a year"));
     }
     Ok(())
 }

@@ -3,8 +3,10 @@
 //! Queues deliver at least once. A reserved task belongs to its worker until the lease ends; every later call about it
 //! must show the lease's token, so that a worker whose lease has passed cannot acknowledge what another one now holds.
 
+mod embedded;
 mod handle;
 
+pub use embedded::EmbeddedEpisodic;
 pub use handle::Episodic;
 
 use crate::{

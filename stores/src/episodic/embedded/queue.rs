@@ -1,0 +1,343 @@
+//! The queues of one organisation: which task goes out next, and what becomes of it.
+//!
+//! No timers: what the clock has brought about (a delay or a lease is over, a completed task is forgotten) is worked
+//! out by [`Queues::tick`] before every decision. What it finds follows from what is on disk and the clock, so most of
+//! it is not written again. A step that time has brought about is not undone when the clock jumps back: a task that was ready
+//! stays ready, a lease that was lost stays lost; a lease that still runs lasts as much longer as the clock jumped.
+//!
+//! Every index is ordered, so that a decision about one task costs the logarithm of their number.
+
+use super::{
+    super::{Held, Lease, NewTask, Outcome, QueueStats, TaskPageQuery, TaskState, retry_delay},
+    COMPLETED_SECONDS,
+    journal::{Batch, PROGRESS, TASK, earlier, encode, later, senseless},
+    pages::Lists,
+    task::{Body, Entry, Progress},
+};
+use crate::{
+    error::{ErrorKind, Result, Store, StoreError},
+    page::Page,
+};
+use chrono::{DateTime, Utc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+use uuid::Uuid;
+
+const MAX_ERROR_BYTES: usize = 1024;
+
+type Times = BTreeSet<(DateTime<Utc>, Uuid)>;
+
+/// One queue: what can be reserved, and how many there are of each state.
+#[derive(Default)]
+struct Queue {
+    ready: BTreeMap<Reverse<i32>, Times>,
+    counts: BTreeMap<TaskState, u64>,
+}
+
+/// The queues of one organisation.
+#[derive(Default)]
+pub(super) struct Queues {
+    entries: HashMap<Uuid, Entry>,
+    keys: HashMap<String, Uuid>,
+    queues: BTreeMap<String, Queue>,
+    delayed: Times,
+    leased: Times,
+    completed: Times,
+    lists: Lists,
+}
+
+impl Queues {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Takes in a task read from disk.
+    pub(super) fn load(&mut self, id: Uuid, body: Body, progress: Progress) -> Result<()> {
+        if (progress.state == TaskState::Leased) != progress.lease.is_some() {
+            return Err(senseless());
+        }
+        self.insert(Entry { id, body: body.into(), progress: progress.into(), number: 0 });
+        Ok(())
+    }
+
+    /// Does what the clock has brought about.
+    pub(super) fn tick(&mut self, batch: &mut Batch) -> Result<()> {
+        while let Some(entry) = self.due(&self.delayed, batch.now) {
+            self.replace(&entry, Progress { state: TaskState::Ready, ..(*entry.progress).clone() }, entry.number);
+        }
+        while let Some(entry) = self.due(&self.leased, batch.now) {
+            let mut next = (*entry.progress).clone();
+            let Some(lease) = next.lease.take() else { return Ok(()) };
+            next.updated_at = lease.expires_at;
+            let mut number = entry.number;
+            if next.attempts < entry.body.max_attempts {
+                next.state = TaskState::Ready;
+                next.run_at = lease.expires_at;
+            } else {
+                next.state = TaskState::Dead;
+                next.last_error = Some(format!("the lease of {} ended before the task did", lease.worker));
+                // Written, unlike the other steps: another task may take over its dedupe key from here on.
+                number = batch.note(PROGRESS, entry.id.as_bytes(), encode(&next)?);
+            }
+            self.replace(&entry, next, number);
+        }
+        let horizon = earlier(batch.now, Duration::from_secs(COMPLETED_SECONDS));
+        while let Some(entry) = self.due(&self.completed, horizon) {
+            self.take_out(&entry);
+            batch.forget(TASK, entry.id.as_bytes());
+            batch.forget(PROGRESS, entry.id.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// See the port. `bytes` is the encoded body, made before the lock was taken; tells whether the task was there before.
+    pub(super) fn enqueue(
+        &mut self,
+        batch: &mut Batch,
+        task: &NewTask,
+        body: Body,
+        bytes: Vec<u8>,
+    ) -> Result<(Entry, bool)> {
+        let same_key = task.dedupe_key.as_ref().and_then(|key| self.keys.get(key));
+        if let Some(entry) = self.entries.get(&task.id).or_else(|| self.entries.get(same_key?)) {
+            batch.tells_of(entry.number);
+            return Ok((entry.clone(), true));
+        }
+        let progress = Progress::new(task, batch.now);
+        let encoded = encode(&progress)?;
+        batch.put(TASK, task.id.as_bytes(), bytes);
+        let number = batch.put(PROGRESS, task.id.as_bytes(), encoded);
+        let entry = Entry { id: task.id, body: body.into(), progress: progress.into(), number };
+        self.insert(entry.clone());
+        Ok((entry, false))
+    }
+
+    /// See the port.
+    pub(super) fn reserve(
+        &mut self,
+        batch: &mut Batch,
+        queue: &str,
+        worker: &str,
+        count: u32,
+        lease: Duration,
+    ) -> Result<Vec<Entry>> {
+        let Some(ready) = self.queues.get(queue).map(|queue| &queue.ready) else { return Ok(Vec::new()) };
+        let next = ready.values().flatten().filter_map(|(_, id)| self.entries.get(id));
+        let chosen: Vec<Entry> = next.take(count as usize).cloned().collect();
+        let hold = |entry: Entry| {
+            let lease = Lease {
+                token: uuid::Builder::from_random_bytes(rand::random()).into_uuid(),
+                worker: worker.to_owned(),
+                expires_at: later(batch.now, lease),
+            };
+            let mut next = (*entry.progress).clone();
+            next.state = TaskState::Leased;
+            next.attempts = next.attempts.saturating_add(1);
+            next.lease = Some(lease);
+            next.progress = 0.0;
+            self.write(batch, &entry, next)
+        };
+        chosen.into_iter().map(hold).collect()
+    }
+
+    /// See the port.
+    pub(super) fn heartbeat(
+        &mut self,
+        batch: &mut Batch,
+        held: Held,
+        progress: Option<f32>,
+        lease: Duration,
+    ) -> Result<Entry> {
+        let (entry, mut next) = self.held(held)?;
+        if let Some(lease_now) = &mut next.lease {
+            lease_now.expires_at = later(batch.now, lease);
+        }
+        next.progress = progress.unwrap_or(next.progress);
+        self.write(batch, &entry, next)
+    }
+
+    /// See the port.
+    pub(super) fn settle(&mut self, batch: &mut Batch, held: Held, outcome: &Outcome) -> Result<Entry> {
+        let (entry, mut next) = self.held(held)?;
+        next.lease = None;
+        match outcome {
+            Outcome::Complete { result } => {
+                next.state = TaskState::Completed;
+                next.progress = 1.0;
+                next.result = result.clone();
+            }
+            Outcome::Fail { error, retryable } => {
+                next.last_error = Some(cut(error).to_owned());
+                if *retryable && next.attempts < entry.body.max_attempts {
+                    next.state = TaskState::Scheduled;
+                    next.run_at = later(batch.now, retry_delay(next.attempts).mul_f64(rand::random_range(0.75..=1.25)));
+                } else {
+                    next.state = TaskState::Dead;
+                }
+            }
+        }
+        self.write(batch, &entry, next)
+    }
+
+    /// See the port.
+    pub(super) fn replay(&mut self, batch: &mut Batch, id: Uuid) -> Result<Entry> {
+        let entry = self
+            .entries
+            .get(&id)
+            .ok_or_else(|| StoreError::new(Store::Episodic, ErrorKind::NotFound, "there is no such task"))?
+            .clone();
+        if entry.progress.state != TaskState::Dead {
+            return Err(StoreError::conflict(Store::Episodic, "the task is not dead"));
+        }
+        if entry.body.dedupe_key.as_ref().is_some_and(|key| self.keys.contains_key(key)) {
+            return Err(StoreError::conflict(Store::Episodic, "another task has its dedupe key by now"));
+        }
+        let mut next = (*entry.progress).clone();
+        next.state = TaskState::Ready;
+        next.attempts = 0;
+        next.run_at = batch.now;
+        next.progress = 0.0;
+        self.write(batch, &entry, next)
+    }
+
+    /// The task, when there is one.
+    pub(super) fn get(&self, batch: &mut Batch, id: Uuid) -> Option<Entry> {
+        let entry = self.entries.get(&id)?;
+        batch.tells_of(entry.number);
+        Some(entry.clone())
+    }
+
+    /// See the port.
+    pub(super) fn page(&self, batch: &mut Batch, query: &TaskPageQuery) -> Result<Page<Entry>> {
+        let page = self.lists.page(query, |id| self.entries.get(id))?;
+        page.items.iter().for_each(|entry| batch.tells_of(entry.number));
+        Ok(page)
+    }
+
+    /// See the port.
+    pub(super) fn stats(&self, names: &[String]) -> Vec<QueueStats> {
+        if names.is_empty() {
+            return self.queues.iter().map(|(name, queue)| queue.stats(name)).collect();
+        }
+        let empty = Queue::default();
+        names.iter().map(|name| self.queues.get(name).unwrap_or(&empty).stats(name)).collect()
+    }
+
+    /// The first of `times` that is not after `now`.
+    fn due(&self, times: &Times, now: DateTime<Utc>) -> Option<Entry> {
+        let (at, id) = times.first()?;
+        if *at > now { None } else { self.entries.get(id).cloned() }
+    }
+
+    fn held(&self, held: Held) -> Result<(Entry, Progress)> {
+        let entry = self
+            .entries
+            .get(&held.task_id)
+            .filter(|entry| entry.progress.lease.as_ref().is_some_and(|lease| lease.token == held.token));
+        let lost = || StoreError::conflict(Store::Episodic, "the task is not held under this token");
+        entry.map(|entry| (entry.clone(), (*entry.progress).clone())).ok_or_else(lost)
+    }
+
+    fn write(&mut self, batch: &mut Batch, entry: &Entry, mut next: Progress) -> Result<Entry> {
+        next.updated_at = batch.now;
+        let number = batch.put(PROGRESS, entry.id.as_bytes(), encode(&next)?);
+        Ok(self.replace(entry, next, number))
+    }
+
+    fn replace(&mut self, entry: &Entry, next: Progress, number: u64) -> Entry {
+        self.take_out(entry);
+        let next = entry.step(next, number);
+        self.insert(next.clone());
+        next
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let progress = &*entry.progress;
+        if entry.is_open()
+            && let Some(key) = &entry.body.dedupe_key
+        {
+            self.keys.insert(key.clone(), entry.id);
+        }
+        let queue = self.queues.entry(entry.body.queue.clone()).or_default();
+        *queue.counts.entry(progress.state).or_default() += 1;
+        if progress.state == TaskState::Ready {
+            queue.ready.entry(Reverse(entry.body.priority)).or_default().insert((progress.run_at, entry.id));
+        }
+        if let Some((times, at)) = self.times(progress) {
+            times.insert((at, entry.id));
+        }
+        self.lists.insert(&entry);
+        self.entries.insert(entry.id, entry);
+    }
+
+    fn take_out(&mut self, entry: &Entry) {
+        let progress = &*entry.progress;
+        if entry.is_open()
+            && let Some(key) = &entry.body.dedupe_key
+        {
+            self.keys.remove(key);
+        }
+        if let Some(queue) = self.queues.get_mut(&entry.body.queue) {
+            queue.take_out(entry);
+            if queue.counts.is_empty() {
+                self.queues.remove(&entry.body.queue);
+            }
+        }
+        if let Some((times, at)) = self.times(progress) {
+            times.remove(&(at, entry.id));
+        }
+        self.lists.remove(entry);
+        self.entries.remove(&entry.id);
+    }
+
+    /// Where the clock will look for a task, and when.
+    fn times(&mut self, progress: &Progress) -> Option<(&mut Times, DateTime<Utc>)> {
+        match progress.state {
+            TaskState::Scheduled => Some((&mut self.delayed, progress.run_at)),
+            TaskState::Leased => Some((&mut self.leased, progress.lease.as_ref()?.expires_at)),
+            TaskState::Completed => Some((&mut self.completed, progress.updated_at)),
+            TaskState::Ready | TaskState::Dead => None,
+        }
+    }
+}
+
+impl Queue {
+    fn take_out(&mut self, entry: &Entry) {
+        let (state, priority) = (entry.progress.state, Reverse(entry.body.priority));
+        if let Some(count) = self.counts.get_mut(&state) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.counts.remove(&state);
+            }
+        }
+        if state == TaskState::Ready
+            && let Some(ready) = self.ready.get_mut(&priority)
+        {
+            ready.remove(&(entry.progress.run_at, entry.id));
+            if ready.is_empty() {
+                self.ready.remove(&priority);
+            }
+        }
+    }
+
+    fn stats(&self, name: &str) -> QueueStats {
+        let count = |state| self.counts.get(&state).copied().unwrap_or(0);
+        QueueStats {
+            queue: name.to_owned(),
+            scheduled: count(TaskState::Scheduled),
+            ready: count(TaskState::Ready),
+            leased: count(TaskState::Leased),
+            dead: count(TaskState::Dead),
+            completed: count(TaskState::Completed),
+            oldest_ready_at: self.ready.values().filter_map(|ready| ready.first()).map(|(at, _)| *at).min(),
+        }
+    }
+}
+
+/// As much of a failure's text as is kept, whole characters only.
+fn cut(error: &str) -> &str {
+    error.get(..error.floor_char_boundary(MAX_ERROR_BYTES)).unwrap_or(error)
+}
