@@ -12,7 +12,7 @@ use crate::{
 };
 use chimera_stores::{
     Clock, ErrorKind, Guard, Result as StoreResult, Scope, Store, StoreError, SystemClock,
-    episodic::{Episodic, embedded::EmbeddedEpisodic},
+    episodic::{EmbeddedEpisodic, Episodic},
     guard::{FaultPlan, StoreMetrics},
     ledger::{Ledger, embedded::EmbeddedLedger},
     media::{FolderMedia, Media},

@@ -277,6 +277,9 @@ pub trait RelationalAdapter: Send + Sync + 'static {
     /// For authentication, before there is a scope: the scope of a live key with this SHA-256 (hex).
     async fn authenticate(&self, key_hash: &str) -> Result<Option<Scope>>;
 
+    /// For start-up, over all organisations: how many keys are neither revoked nor expired.
+    async fn live_keys(&self) -> Result<u64>;
+
     /// For start-up: organisations by handle, before there is a scope.
     async fn organization_by_handle(&self, handle: &str) -> Result<Option<entity::organization::Model>>;
 }
@@ -398,6 +401,12 @@ impl Relational {
     pub async fn authenticate(&self, key_hash: &str) -> Result<Option<Scope>> {
         let scope = Scope::system(Uuid::nil());
         self.guard.call(&scope, "authenticate", Idempotence::Read, || self.adapter.authenticate(key_hash)).await
+    }
+
+    /// See [`RelationalAdapter::live_keys`].
+    pub async fn live_keys(&self) -> Result<u64> {
+        let scope = Scope::system(Uuid::nil());
+        self.guard.call(&scope, "live_keys", Idempotence::Read, || self.adapter.live_keys()).await
     }
 
     /// See [`RelationalAdapter::organization_by_handle`].

@@ -294,6 +294,7 @@ pub async fn live_keys_authenticate(world: Relations) {
         assert_eq!(found.principal(), &Principal::ApiKey(key.id));
         assert_eq!(found.role(), role);
     }
+    assert_eq!(world.handle.live_keys().await.unwrap(), 4);
     assert!(world.handle.authenticate("revoked").await.unwrap().is_none());
     assert!(world.handle.authenticate("unknown").await.unwrap().is_none());
     assert!(world.handle.authenticate("").await.unwrap().is_none());

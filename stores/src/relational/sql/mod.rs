@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use entity::{api_key, membership, organization, outbox_entry};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
     Statement, TransactionTrait,
 };
 use std::{fmt, path::Path, sync::Arc};
@@ -164,17 +164,17 @@ impl RelationalAdapter for SqlRelational {
     }
 
     async fn authenticate(&self, key_hash: &str) -> Result<Option<Scope>> {
-        let unexpired = Condition::any()
-            .add(api_key::Column::ExpiresAt.is_null())
-            .add(api_key::Column::ExpiresAt.gt(self.clock.now()));
         let key = api_key::Entity::find()
             .filter(api_key::Column::Hash.eq(key_hash))
-            .filter(api_key::Column::RevokedAt.is_null())
-            .filter(unexpired)
+            .filter(self.live())
             .one(&self.reader)
             .await
             .map_err(fault::database)?;
         Ok(key.map(|key| Scope::new(key.organization_id, Principal::ApiKey(key.id), role(key.role))))
+    }
+
+    async fn live_keys(&self) -> Result<u64> {
+        api_key::Entity::find().filter(self.live()).count(&self.reader).await.map_err(fault::database)
     }
 
     async fn organization_by_handle(&self, handle: &str) -> Result<Option<organization::Model>> {
@@ -183,6 +183,16 @@ impl RelationalAdapter for SqlRelational {
             .one(&self.reader)
             .await
             .map_err(fault::database)
+    }
+}
+
+impl SqlRelational {
+    /// Keys that are neither revoked nor expired.
+    fn live(&self) -> Condition {
+        let unexpired = Condition::any()
+            .add(api_key::Column::ExpiresAt.is_null())
+            .add(api_key::Column::ExpiresAt.gt(self.clock.now()));
+        Condition::all().add(api_key::Column::RevokedAt.is_null()).add(unexpired)
     }
 }
 
