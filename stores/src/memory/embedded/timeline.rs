@@ -108,7 +108,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(256))]
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn a_page_is_a_slice_of_the_list(
             moments in proptest::collection::btree_set((0..10_i64, 0..4_u128), 0..30),
