@@ -316,7 +316,10 @@ mod tests {
     };
     use alloy_primitives::U256;
     use futures_util::future::join_all;
-    use std::time::Duration;
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     const ORGANIZATION: Uuid = Uuid::from_u128(1);
 
@@ -355,9 +358,20 @@ mod tests {
             released.recv().unwrap();
         });
         wait_held.await.unwrap();
-        let mut all = Box::pin(join_all(all.into_iter().map(|sealed| chain.submit(sealed))));
-        let early = tokio::time::timeout(Duration::from_millis(20), &mut all).await;
-        assert!(early.is_err(), "nothing is acknowledged before it is written");
+        let (count, begun) = (all.len(), AtomicUsize::new(0));
+        let submit = |sealed| {
+            // Counted and queued in one poll.
+            let submitted = chain.submit(sealed);
+            async {
+                begun.fetch_add(1, Ordering::Relaxed);
+                submitted.await
+            }
+        };
+        let mut all = Box::pin(join_all(all.into_iter().map(submit)));
+        while begun.load(Ordering::Relaxed) < count {
+            let early = tokio::time::timeout(Duration::from_millis(5), &mut all).await;
+            assert!(early.is_err(), "nothing is acknowledged before it is written");
+        }
         release.send(()).unwrap();
         thread.join().unwrap();
         all.await
