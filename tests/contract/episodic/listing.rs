@@ -22,9 +22,9 @@ async fn page(world: &World<Episodic>, query: TaskPageQuery) -> Page<Task> {
 async fn thirty(world: &World<Episodic>) -> Vec<Uuid> {
     for three in 0..10 {
         let make = |number: u128| NewTask {
-            persona_id: (number % 2 == 0).then_some(id(50)),
+            persona_id: number.is_multiple_of(2).then_some(id(50)),
             campaign_id: Some(id(60 + number % 3)),
-            queue: if number % 5 == 0 { "post" } else { "render" }.to_owned(),
+            queue: if number.is_multiple_of(5) { "post" } else { "render" }.to_owned(),
             ..task(number)
         };
         let numbers = [three * 3 + 1, three * 3, three * 3 + 2];
