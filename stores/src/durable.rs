@@ -75,6 +75,13 @@ impl Durable {
         Ok((Self::start(store, database)?, records))
     }
 
+    /// A map over a storage of a test's own, which holds nothing yet.
+    #[cfg(test)]
+    pub(crate) fn over(store: Store, storage: impl redb::StorageBackend) -> Result<Self> {
+        let database = Builder::new().create_with_backend(storage).expect("the storage works at first");
+        Self::start(store, database)
+    }
+
     fn start(store: Store, database: Database) -> Result<Self> {
         let (jobs, inbox) = mpsc::unbounded_channel();
         thread::Builder::new()
@@ -390,7 +397,7 @@ mod tests {
     async fn after_a_failed_write_nothing_is_acknowledged() {
         let full = Arc::new(AtomicBool::new(false));
         let disk = Disk(InMemoryBackend::new(), full.clone());
-        let durable = Durable::start(Store::Episodic, Builder::new().create_with_backend(disk).unwrap()).unwrap();
+        let durable = Durable::over(Store::Episodic, disk).unwrap();
         durable.commit(vec![put(b"a", b"1")]).await.unwrap();
         durable.check().unwrap();
         full.store(true, Ordering::Relaxed);

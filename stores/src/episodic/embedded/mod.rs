@@ -98,6 +98,10 @@ impl EmbeddedEpisodic {
     /// `Corrupt` for a damaged or foreign file, `Unavailable` when it cannot be opened or is held by another process.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
         let (durable, records) = Durable::open(Store::Episodic, path)?;
+        Self::start(durable, records, clock, path)
+    }
+
+    fn start(durable: Durable, records: Vec<Record>, clock: Arc<dyn Clock>, path: &Path) -> Result<Self> {
         let fresh = records.is_empty();
         let organizations = load(records).map_err(|error| {
             let message = format!("{} is not a file of this store's, or of a newer version", path.display());
