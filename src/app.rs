@@ -314,7 +314,12 @@ impl<'a> Opener<'a> {
     async fn memory(&self) -> StoreResult<Option<Memory>> {
         let Some(folder) = self.path(Store::Memory, "memory") else { return Ok(None) };
         let embedder: Arc<dyn Embedder> = match &self.settings.embedder {
-            None => Arc::new(BundledEmbedder::new()),
+            None => {
+                let bundled = BundledEmbedder::new();
+                // Loading takes longer than a call may: no request must be the one that waits for it.
+                bundled.warm().await?;
+                Arc::new(bundled)
+            }
             Some(endpoint) => {
                 let key = endpoint.key.as_ref().map(|key| key.expose().to_owned());
                 Arc::new(HttpEmbedder::new(endpoint.url.as_str(), key, &endpoint.model, endpoint.dimensions)?)
