@@ -21,14 +21,17 @@
 //!
 //! How to add a store stands in the documentation of `chimera_stores`.
 
+pub mod access;
 pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod document;
 pub mod graphql;
+pub mod http;
 pub mod import;
 pub mod logging;
+pub mod readiness;
 pub mod relay;
 pub mod seed;
 pub mod stores;
