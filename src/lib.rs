@@ -24,4 +24,5 @@
 pub mod graphql;
 pub mod relay;
 pub mod stores;
+pub mod token;
 pub mod write;
