@@ -345,9 +345,9 @@ async fn existing(
     Ok(memories.into_iter().flatten().map(|memory| (memory.id, memory)).collect())
 }
 
-/// A version above `before` and above every other this process has given: the time in microseconds, or one more than the
-/// last when the clock stands still or jumps back.
-fn version_after(before: i64, now: chrono::DateTime<Utc>) -> i64 {
+/// A version of a memory above `before` and above every other this process has given: the time in microseconds, or one
+/// more than the last when the clock stands still or jumps back. For whatever writes memories under derived ids.
+pub fn version_after(before: i64, now: chrono::DateTime<Utc>) -> i64 {
     static LAST: Mutex<i64> = Mutex::new(0);
     let mut last = LAST.lock();
     *last = now.timestamp_micros().max(last.saturating_add(1)).max(before.saturating_add(1));

@@ -281,7 +281,7 @@ fn topics(given: Vec<String>) -> Outcome<Vec<String>> {
         if !topics.contains(&topic) {
             topics.push(topic);
         }
-        // Not one long argument is compared with itself.
+        // Too many already; the rest need not be compared.
         if topics.len() > 32 {
             break;
         }
