@@ -2,19 +2,52 @@
 //!
 //! What a caller can get wrong comes back as `userErrors` with a code, the argument and a message; what only the
 //! operator can mend is an error of the field. A payload tells which derived stores have not applied the change yet.
+//!
+//! What people change is audited in the transaction that changes it. Render events, tasks and conversation turns are not:
+//! they are the traffic of machines, go straight to their own stores, and a relational commit for each batch would cost
+//! more than the batch.
 
+pub mod api_key;
+pub mod asset;
+mod batch;
+pub mod billing;
+pub mod campaign;
+pub mod conversation;
+pub mod input;
+pub mod ledger;
+pub mod memory;
 pub mod persona;
+pub mod post;
+pub mod task;
+pub mod telemetry;
+pub mod video;
+pub mod wallet;
 
 use super::{context::RequestContext, error::field_error, ids::NodeId, types::service::StoreName};
 use crate::write::UnitOfWork;
 use async_graphql::{Enum, ID, MergedObject, Result, SimpleObject};
 use chimera_stores::{ErrorKind, StoreError};
+use chrono::{DateTime, SubsecRound, Utc};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Everything that can be changed. Every mutation needs at least the role EDITOR.
+/// Everything that can be changed. Every mutation needs the role EDITOR; those of wallets, money and keys need ADMIN.
 #[derive(MergedObject, Default)]
-pub struct Mutation(persona::PersonaMutation);
+pub struct Mutation(
+    persona::PersonaMutation,
+    memory::MemoryMutation,
+    conversation::ConversationMutation,
+    campaign::CampaignMutation,
+    post::PostMutation,
+    video::VideoMutation,
+    asset::AssetMutation,
+    telemetry::TelemetryMutation,
+    task::TaskMutation,
+    wallet::WalletMutation,
+    ledger::LedgerMutation,
+    billing::BillingMutation,
+    api_key::ApiKeyMutation,
+);
 
 /// Why a change was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -97,11 +130,15 @@ pub type Outcome<T> = std::result::Result<T, Refusal>;
 /// How long a mutation waits for the derived stores, unless the settings say otherwise.
 pub const DEFAULT_WAIT: Duration = Duration::from_millis(250);
 
-/// Commits, wakes the relay, and waits for it for the budget; answers the stores that are still pending.
+/// Commits, wakes the relay, and waits for it for the budget; answers the stores that are still pending. Work that
+/// changes nothing is not committed.
 ///
 /// # Errors
 /// What the relational store says.
 pub async fn commit(request: &RequestContext, work: UnitOfWork) -> Outcome<Vec<StoreName>> {
+    if work.is_empty() {
+        return Ok(Vec::new());
+    }
     let committed = work.commit(request.stores(), request.scope()).await?;
     let shared = request.shared();
     let pending = shared.relay.wait(&committed.outbox, shared.outbox_wait).await;
@@ -111,6 +148,11 @@ pub async fn commit(request: &RequestContext, work: UnitOfWork) -> Outcome<Vec<S
 /// A new unit of work for this request.
 pub fn unit(request: &RequestContext, action: &'static str) -> UnitOfWork {
     UnitOfWork::new(action, Some(request.request_id().to_owned()))
+}
+
+/// The time of this change, to the microsecond: what the databases keep, so that a payload shows what is read later.
+pub fn now(request: &RequestContext) -> DateTime<Utc> {
+    request.shared().clock.now().trunc_subsecs(6)
 }
 
 /// Reads the global id of one type out of an argument.
@@ -123,15 +165,47 @@ pub fn read_id(id: &ID, field: &[&str], what: &str, read: impl FnOnce(NodeId) ->
         .ok_or_else(|| UserError::invalid(field, format!("this is not the id of {what}")).into())
 }
 
-/// Makes a payload type: the thing made or changed, `userErrors`, the stores still pending, and the conversion from a
-/// mutation's outcome.
+/// Makes a payload type: what was made or changed, `userErrors`, the stores still pending, and the conversion from a
+/// mutation's outcome. With `direct` before the name, for what goes straight to its own store: nothing can be pending,
+/// and some items of a batch may be refused on their own.
 macro_rules! payload {
-    ($(#[doc = $doc:literal])* $name:ident { $(#[doc = $field_doc:literal])* $field:ident: $type:ty }) => {
+    ($(#[doc = $doc:literal])* direct $name:ident { $($(#[doc = $field_doc:literal])* $field:ident: $type:ty),+ $(,)? }) => {
         $(#[doc = $doc])*
         #[derive(Clone, async_graphql::SimpleObject)]
         pub struct $name {
-            $(#[doc = $field_doc])*
-            pub $field: Option<$type>,
+            $(
+                $(#[doc = $field_doc])*
+                pub $field: Option<$type>,
+            )+
+            /// What was refused and why; empty when nothing was.
+            pub user_errors: Vec<$crate::graphql::mutations::UserError>,
+        }
+
+        impl $name {
+            /// The payload of an outcome.
+            fn of(
+                outcome: $crate::graphql::mutations::Outcome<(
+                    $($type,)+
+                    Vec<$crate::graphql::mutations::UserError>,
+                )>,
+            ) -> async_graphql::Result<Option<Self>> {
+                use $crate::graphql::mutations::Refusal;
+                match outcome {
+                    Ok(($($field,)+ user_errors)) => Ok(Some(Self { $($field: Some($field),)+ user_errors })),
+                    Err(Refusal::User(user_errors)) => Ok(Some(Self { $($field: None,)+ user_errors })),
+                    Err(Refusal::Error(error)) => Err(error),
+                }
+            }
+        }
+    };
+    ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $field_doc:literal])* $field:ident: $type:ty),+ $(,)? }) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, async_graphql::SimpleObject)]
+        pub struct $name {
+            $(
+                $(#[doc = $field_doc])*
+                pub $field: Option<$type>,
+            )+
             /// Why nothing was changed; empty when it was.
             pub user_errors: Vec<$crate::graphql::mutations::UserError>,
             /// Stores that will show the change a moment later.
@@ -141,15 +215,18 @@ macro_rules! payload {
         impl $name {
             /// The payload of an outcome.
             fn of(
-                outcome: $crate::graphql::mutations::Outcome<($type, Vec<$crate::graphql::types::service::StoreName>)>,
+                outcome: $crate::graphql::mutations::Outcome<(
+                    $($type,)+
+                    Vec<$crate::graphql::types::service::StoreName>,
+                )>,
             ) -> async_graphql::Result<Option<Self>> {
                 use $crate::graphql::mutations::Refusal;
                 match outcome {
-                    Ok(($field, pending_stores)) => {
-                        Ok(Some(Self { $field: Some($field), user_errors: Vec::new(), pending_stores }))
+                    Ok(($($field,)+ pending_stores)) => {
+                        Ok(Some(Self { $($field: Some($field),)+ user_errors: Vec::new(), pending_stores }))
                     }
                     Err(Refusal::User(user_errors)) => {
-                        Ok(Some(Self { $field: None, user_errors, pending_stores: Vec::new() }))
+                        Ok(Some(Self { $($field: None,)+ user_errors, pending_stores: Vec::new() }))
                     }
                     Err(Refusal::Error(error)) => Err(error),
                 }
@@ -212,7 +289,7 @@ pub fn expect_version(expected: Option<i64>, current: i64) -> Outcome<()> {
     }
 }
 
-/// Refuses a text that is blank or too long.
+/// Refuses a text that is blank, too long, or holds a NUL, which not every database can keep.
 ///
 /// # Errors
 /// `INVALID` naming the argument.
@@ -226,6 +303,9 @@ pub fn check_text(field: &[&str], text: &str, max_bytes: usize) -> Outcome<()> {
             format!("this has {} bytes; at most {max_bytes} are accepted", text.len()),
         )
         .into());
+    }
+    if text.contains('\0') {
+        return Err(UserError::invalid(field, "this must not contain the character U+0000").into());
     }
     Ok(())
 }

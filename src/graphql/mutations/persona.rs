@@ -1,9 +1,8 @@
 //! Making and changing personas and their definitions.
 
-use super::{Outcome, UserError, check_text, commit, current, editor, expect_version, payload, read_id, unit};
+use super::{Outcome, UserError, check_text, commit, current, editor, expect_version, input, now, payload, unit};
 use crate::graphql::{
     context::RequestContext,
-    ids::NodeId,
     types::{
         memory::Definition,
         persona::{Persona, PersonaStatus},
@@ -18,6 +17,8 @@ use uuid::Uuid;
 const MAX_HANDLE: usize = 64;
 /// The most bytes of a name.
 const MAX_NAME: usize = 256;
+/// Where the picture is named.
+const AVATAR: &[&str] = &["input", "avatarId"];
 
 /// A new persona.
 #[derive(Clone, Debug, InputObject)]
@@ -29,7 +30,7 @@ pub struct CreatePersonaInput {
     /// Whether it acts.
     #[graphql(default_with = "PersonaStatus::Draft")]
     pub status: PersonaStatus,
-    /// The id in the system it comes from; unique in the organisation.
+    /// The id in the system it comes from, at most 256 bytes; unique in the organisation.
     pub external_id: Option<String>,
     /// Who it is; can be given later by `definePersona`.
     pub definition: Option<DefinitionInput>,
@@ -137,11 +138,11 @@ impl PersonaMutation {
 async fn create(request: &RequestContext, input: CreatePersonaInput) -> Outcome<(Persona, Vec<StoreName>)> {
     check_handle(&["input", "handle"], &input.handle)?;
     check_text(&["input", "name"], &input.name, MAX_NAME)?;
-    let now = request.shared().clock.now();
+    let now = now(request);
     let row = entity::persona::Model {
         id: Uuid::now_v7(),
         organization_id: request.scope().organization_id(),
-        external_id: input.external_id,
+        external_id: input::external_id(&["input", "externalId"], input.external_id)?,
         handle: input.handle,
         name: input.name,
         status: input.status.into(),
@@ -161,7 +162,7 @@ async fn create(request: &RequestContext, input: CreatePersonaInput) -> Outcome<
 }
 
 async fn update(request: &RequestContext, input: UpdatePersonaInput) -> Outcome<(Persona, Vec<StoreName>)> {
-    let id = read_id(&input.id, &["input", "id"], "a persona", persona)?;
+    let id = input::persona_id(&input.id, &["input", "id"])?;
     let before: entity::persona::Model = current(request, id, &["input", "id"], "persona").await?;
     expect_version(input.expected_version, before.version)?;
     let mut after = before.clone();
@@ -176,19 +177,14 @@ async fn update(request: &RequestContext, input: UpdatePersonaInput) -> Outcome<
     if let Some(status) = input.status {
         after.status = status.into();
     }
-    match input.avatar_id {
-        MaybeUndefined::Undefined => {}
-        MaybeUndefined::Null => after.avatar_asset_id = None,
-        MaybeUndefined::Value(avatar) => {
-            let read = |node| if let NodeId::Asset(id) = node { Some(id) } else { None };
-            after.avatar_asset_id = Some(read_id(&avatar, &["input", "avatarId"], "an asset", read)?);
-        }
-    }
+    input::change(&mut after.avatar_asset_id, input.avatar_id, |id| input::asset_id(&id, AVATAR))?;
+    let avatar = input::new_reference(before.avatar_asset_id, after.avatar_asset_id, AVATAR);
+    input::known::<entity::asset::Model>(request, "asset", avatar.as_slice()).await?;
     if after == before {
         return Ok((before.into(), Vec::new()));
     }
     after.version += 1;
-    after.updated_at = request.shared().clock.now();
+    after.updated_at = now(request);
     let mut work = unit(request, "updatePersona");
     work.update(&before, &after);
     let pending = commit(request, work).await?;
@@ -196,9 +192,9 @@ async fn update(request: &RequestContext, input: UpdatePersonaInput) -> Outcome<
 }
 
 async fn define(request: &RequestContext, input: DefinePersonaInput) -> Outcome<(Definition, Vec<StoreName>)> {
-    let id = read_id(&input.id, &["input", "id"], "a persona", persona)?;
+    let id = input::persona_id(&input.id, &["input", "id"])?;
     let before: entity::persona::Model = current(request, id, &["input", "id"], "persona").await?;
-    let now = request.shared().clock.now();
+    let now = now(request);
     // The definition shares the persona's version, so that two definitions at once cannot both win.
     let after = entity::persona::Model { version: before.version + 1, updated_at: now, ..before.clone() };
     let definition = read_definition(id, after.version, now, input.definition, &["input", "definition"])?;
@@ -207,10 +203,6 @@ async fn define(request: &RequestContext, input: DefinePersonaInput) -> Outcome<
     work.remember("Definition", id, after.version, &memory::Change::PutDefinition(definition.clone()));
     let pending = commit(request, work).await?;
     Ok((definition.into(), pending))
-}
-
-fn persona(node: NodeId) -> Option<Uuid> {
-    if let NodeId::Persona(id) = node { Some(id) } else { None }
 }
 
 fn check_handle(field: &[&str], handle: &str) -> Outcome<()> {

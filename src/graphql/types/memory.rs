@@ -8,7 +8,7 @@ use crate::graphql::{
     keys::memory::{InteractionsOf, MemoriesOf, MemoryById},
     loader::ByText,
     page::{Connection, Listed, PageArgs, wants_total},
-    scalars::DateTime,
+    scalars::{BigInt, DateTime},
 };
 use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
 use chimera_stores::{
@@ -125,8 +125,8 @@ pub struct Memory {
     pub occurred_at: DateTime,
     /// When it was stored.
     pub created_at: DateTime,
-    /// Grows with every change.
-    pub version: i64,
+    /// Grows with every change, not always by one.
+    pub version: BigInt,
 }
 
 impl Listed for Memory {
@@ -144,7 +144,7 @@ impl From<memory::MemoryRecord> for Memory {
             tags: record.tags,
             occurred_at: record.occurred_at.into(),
             created_at: record.created_at.into(),
-            version: record.version,
+            version: record.version.into(),
         }
     }
 }
