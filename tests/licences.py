@@ -4,8 +4,8 @@
     tests/licences.py [--config FILE]
 
 For machines without cargo-deny: it reads the same file and needs nothing but cargo and Python 3.11. Of that file it
-knows `licenses.allow`, `licenses.exceptions`, `licenses.clarify`, `bans.deny` and `sources`; it looks at no licence texts
-and no advisories. Licences come from `cargo metadata`; which packages are built at all comes from `cargo tree`,
+knows `licenses.allow`, `licenses.exceptions`, `licenses.clarify`, `bans.deny` and `sources`; it looks at no licence
+texts and no advisories. Licences come from `cargo metadata`; which packages are built at all comes from `cargo tree`,
 because the lock file also names optional dependencies that nobody switched on.
 
 Prints one line for each violation, then `N passed, M failed`. Exit code 1 when something failed, 2 when cargo did.
@@ -141,7 +141,7 @@ def main():
     allow = set(licenses.get("allow", []))
     exceptions = {name_of(entry): set(entry["allow"]) for entry in licenses.get("exceptions", [])}
     clarify = {name_of(entry): entry["expression"] for entry in licenses.get("clarify", [])}
-    banned = {name_of(entry): entry.get("reason") if isinstance(entry, dict) else None for entry in bans.get("deny", [])}
+    banned = {name_of(entry): entry.get("reason") if isinstance(entry, dict) else "" for entry in bans.get("deny", [])}
     registries = tuple(f"registry+{url}" for url in sources.get("allow-registry", [])) or CRATES_IO
 
     passed, failed, used, excepted = 0, 0, set(), set()

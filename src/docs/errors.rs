@@ -24,13 +24,14 @@
 //!
 //! # Of a mutation
 //!
-//! What a caller can put right is no error but an entry of the payload's `userErrors`, with a `code`, the `field` it is
-//! about and a `message`: `INVALID`, `NOT_FOUND`, `CONFLICT` or `REFUSED`. The payload's other fields are then null.
+//! What a caller can put right is no error but an entry of the payload's `userErrors`, with a `code`, the `field` it
+//! is about and a `message`: `INVALID`, `NOT_FOUND`, `CONFLICT` or `REFUSED`. What would have been made or changed is
+//! then null.
 //!
 //! # Of a document
 //!
-//! Nothing was executed; the answer has no `data`. The status is 400 for `application/graphql-response+json`, and 200 for
-//! `application/json`, as GraphQL over HTTP has it.
+//! Nothing was executed; the answer has no `data`. The status is 400 for `application/graphql-response+json`, and 200
+//! for `application/json`, as GraphQL over HTTP has it.
 //!
 //! | code | meaning |
 //! |---|---|
@@ -43,13 +44,14 @@
 //!
 //! ## Limits
 //!
-//! With `extensions.limit`, `extensions.actual` where it was counted, and `extensions.setting` where a setting moves it.
-//! From [`crate::document::Exceeded`].
+//! From [`crate::document::Exceeded`]. The message says how much is allowed and which setting moves it. What is
+//! decided about the document also has `extensions.limit`, `extensions.actual` where it was counted, and
+//! `extensions.setting`; body, variables and batch are decided before and have the message alone.
 //!
 //! | code | counts | setting |
 //! |---|---|---|
-//! | `BODY_LIMIT_EXCEEDED` | bytes in the request (status 413, or 414 by GET) | `limits.max_body_bytes` |
-//! | `VARIABLES_LIMIT_EXCEEDED` | bytes in the request besides the document (status 413) | `limits.max_variables_bytes` |
+//! | `BODY_LIMIT_EXCEEDED` | bytes in the request (413; by GET 414) | `limits.max_body_bytes` |
+//! | `VARIABLES_LIMIT_EXCEEDED` | bytes in the request besides the document (413) | `limits.max_variables_bytes` |
 //! | `TOKEN_LIMIT_EXCEEDED` | tokens in the document | `limits.max_tokens` |
 //! | `DEPTH_LIMIT_EXCEEDED` | levels of fields | `limits.max_depth` |
 //! | `NESTING_LIMIT_EXCEEDED` | levels of nesting, fragments included | fixed at 64 |

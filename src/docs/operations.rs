@@ -2,9 +2,9 @@
 //!
 //! # Starting
 //!
-//! Order: settings are checked; the data folder is made and locked; the secret is read or made; the seven stores are opened
-//! (and the relational schema brought up to date); a new folder gets the demo data, in demo mode; the relay and the
-//! housekeeping start; the server listens. Whatever fails is one line on standard error and exit code 2.
+//! Order: settings are checked; the data folder is made and locked; the secret is read or made; the seven stores are
+//! opened (and the relational schema brought up to date); a new folder gets the demo data, in demo mode; the relay
+//! and the housekeeping start; the server listens. Whatever fails is one line on standard error and exit code 2.
 //! `chimera config check` and `chimera doctor` find most of it beforehand.
 //!
 //! Opening reads and checks the embedded files whole, so a start takes longer as they grow.
@@ -16,7 +16,7 @@
 //! | `/graphql` | POST and GET; GET never changes anything |
 //! | `/graphiql` | GraphiQL; 404 in a build without it |
 //! | `/live` | 200 while the process runs; asks no store |
-//! | `/ready` | 200 when requests should be sent here, else 503; JSON with each store's adapter, place, breaker and message |
+//! | `/ready` | 200 when requests should be sent here, else 503; JSON with adapter, place, breaker and message of each store |
 //! | `/metrics` | OpenMetrics text |
 //! | `/media/upload/…`, `/media/download/…` | signed addresses of the media folder |
 //!
@@ -27,16 +27,18 @@
 //!
 //! # Demo mode
 //!
-//! `demo.enabled` (on by default; `--no-demo` switches it off) writes the demo data into a new folder and lets a request
-//! without a key act as the administrator of the demo organisation. It takes effect only while the server is bound to a
-//! loopback address. A server that others can reach needs `--no-demo` or, at the least, an address that is not
-//! loopback, and API keys.
+//! On by default. A new folder gets the demo data, and a request without a key acts as the administrator of the demo
+//! organisation. Such a server listens on a loopback address only: with another `server.listen` it refuses to start. A
+//! proxy or a tunnel on the same machine would still let others in, as administrators: put `--no-demo` behind one.
+//!
+//! With `--no-demo` (`demo.enabled = false`) every request needs a key, and a server without a live key refuses to
+//! start: make one with `chimera key NAME`.
 //!
 //! # Stopping
 //!
 //! The first SIGINT or SIGTERM lets open requests finish for `server.shutdown_timeout`; new ones get 503 with
-//! `SHUTTING_DOWN` and `Retry-After`. What is open after that is cut off. A second signal ends the process at once. What the
-//! relay has not carried waits in the outbox for the next start.
+//! `SHUTTING_DOWN` and `Retry-After`. What is open after that is cut off. A second signal ends the process at once.
+//! What the relay has not carried waits in the outbox for the next start.
 //!
 //! # The data folder
 //!
@@ -56,8 +58,8 @@
 //! # Backup
 //!
 //! Stop the server, copy the whole folder, start it again. There is no command for a backup of a running server; a
-//! copy made while it runs is not sound, since the stores are written independently of each other. A snapshot of the whole
-//! file system at one instant is what a crash of the machine would leave, and opens as after one.
+//! copy made while it runs is not sound, since the stores are written independently of each other. A snapshot of the
+//! whole file system at one instant is what a crash of the machine would leave, and opens as after one.
 //!
 //! Keep the folder together. The search index is derived, but this release does not rebuild one that is lost, so it
 //! belongs in the backup too. Without `secret` (or another `data.secret`) old cursors and media addresses stop
@@ -65,20 +67,21 @@
 //!
 //! # What survives `kill -9`
 //!
-//! Everything that was acknowledged, in every embedded store; after a crash of the machine too, as far as the disk keeps
-//! what it said it wrote. What was under way may have happened or not: repeat it. Writes that carry an id, a version or
-//! an idempotency key may be repeated freely. A worker's lease ends by itself, and its task is handed out again.
+//! Everything that was acknowledged, in every embedded store; after a crash of the machine too, as far as the disk
+//! keeps what it said it wrote. What was under way may have happened or not: repeat it. Writes that carry an id, a
+//! version or an idempotency key may be repeated freely. A worker's lease ends by itself, and its task is handed out
+//! again.
 //!
 //! # Damaged files
 //!
-//! An embedded store checks its files when it is opened, and refuses a damaged or foreign one: the start stops with a line
-//! that names the file, and `chimera doctor` says what to do. Nothing is repaired in silence, and the file is left as it is.
-//! Restore the folder from a backup.
+//! An embedded store checks its files when it is opened, and refuses a damaged or foreign one: the start stops with a
+//! line that names the file, and `chimera doctor` says what to do. Nothing is repaired in silence, and the file is
+//! left as it is. Restore the folder from a backup.
 //!
-//! What the checks do not see: SQLite files are checked for their structure, so a bit flipped inside of a value stands;
-//! media blobs are checked by their size alone (clients can check the SHA-256 of a version); in a redb file that a crash
-//! left, the one bit that names the newer of two commits. Whoever rewrites a ledger's chain and head files together
-//! is found only by comparing with a head kept elsewhere.
+//! What the checks do not see: SQLite files are checked for their structure, so a bit flipped inside of a value
+//! stands; media blobs are checked by their size alone (clients can check the SHA-256 of a version); in a redb file
+//! that a crash left, the one bit that names the newer of two commits. Whoever rewrites a ledger's chain and head
+//! files together is found only by comparing with a head kept elsewhere.
 //!
 //! When a write fails (a full disk), the store stops and its fields answer `STORE_UNAVAILABLE`. Mend the disk, then
 //! restart.
@@ -112,9 +115,10 @@
 //!
 //! # The log
 //!
-//! On standard error, as text or JSON (`log.format`). `log.level` sets the level of this program; libraries speak from
-//! `warn` on. A store's fault is logged once, with its causes, at `warn`; so is an operation that takes longer than a
-//! second. Lines of a request carry its `request_id`, which is also in the answer's `X-Request-Id` and in each error.
-//! Variables, tokens and the texts of documents are not logged.
+//! On standard error, as text or JSON (`log.format`). `log.level` sets the level of this program; libraries speak
+//! from `warn` on. A store's fault is logged with its causes at `warn`; so is an operation that takes longer than a
+//! second. An operation's line carries its `request_id`, which is also in the answer's `X-Request-Id` and in each
+//! error. Variables, tokens and the texts of documents are not logged.
 //!
-//! The header `X-Chimera-Cost` (any value) adds `extensions.cost` to an answer: complexity, depth, and the store calls made.
+//! The header `X-Chimera-Cost` (any value) adds `extensions.cost` to an answer: complexity, depth, and the store
+//! calls made.

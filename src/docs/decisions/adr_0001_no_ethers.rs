@@ -8,8 +8,9 @@
 //!
 //! # Decision
 //!
-//! The alloy family: today `alloy-primitives` alone, for 256-bit integers and hashes. When the chain adapters come, alloy's
-//! primitive, RLP, trie and ABI crates, over one JSON-RPC client on the shared `reqwest`. `.deny.toml` bans `ethers`.
+//! The alloy family: today `alloy-primitives` alone, for 256-bit integers and hashes. When the chain adapters come,
+//! alloy's primitive, RLP, trie and ABI crates, over one JSON-RPC client on the shared `reqwest`. `.deny.toml` bans
+//! `ethers`.
 //!
 //! # Consequences
 //!

@@ -2,18 +2,18 @@
 //!
 //! # Context
 //!
-//! A mutation changes rows, and with them what the memory and search stores hold. Writing to both sides in the resolver loses
-//! changes whenever the process stops in between, and no transaction spans them.
+//! A mutation changes rows, and with them what the memory and search stores hold. Writing to both sides in the
+//! resolver loses changes whenever the process stops in between, and no transaction spans them.
 //!
 //! # Decision
 //!
-//! A mutation commits rows, audit entries and outbox entries in one relational transaction. [`crate::relay`] reads the entries
-//! that are due, up to 500 at a time and oldest first, applies them to their store as one batch of versioned changes,
-//! and settles them.
+//! A mutation commits rows, audit entries and outbox entries in one relational transaction. [`crate::relay`] reads
+//! the entries that are due, up to 500 at a time and oldest first, applies them to their store as one batch of
+//! versioned changes, and settles them.
 //!
 //! - *At least once.* A crash between applying and settling repeats the batch; the stores absorb it by version.
-//! - *In order for each entity.* An entity with an older entry that waits hands out no newer one. An entry that fails waits
-//!   200 ms, doubled with each try up to a minute, and holds up its entity alone.
+//! - *In order for each entity.* An entity with an older entry that waits hands out no newer one. An entry that fails
+//!   waits 200 ms, doubled with each try up to a minute, and holds up its entity alone.
 //! - *Superseded is done.*
 //! - *Read your own write.* The mutation waits up to `outbox.wait` for its entries and names the stores that are still
 //!   behind in `pendingStores`. It never fails because a derived store is down.
