@@ -75,6 +75,7 @@
 //! | 400 | `PERSISTED_QUERY_NOT_SUPPORTED` | a hash without its document; send the document |
 //! | 401 | `UNAUTHENTICATED` | no API key, or one that is not valid |
 //! | 403 | `FORBIDDEN` | the API key may not be used here |
+//! | 403 | `HOST_NOT_ALLOWED` | the server listens on a loopback address and `Host` is neither local nor that of `server.public_url` |
 //! | 403 | `ORIGIN_NOT_ALLOWED` | pages of this origin may not call; see `server.cors_origins` |
 //! | 403 | `CSRF_PREVENTED` | a GET that a link or form could have made; add a header |
 //! | 404 | `NOT_FOUND` | nothing is at this address |

@@ -23,6 +23,9 @@
 //! `/ready` needs the relational store alone: without any other store the API answers, and `degraded` lists what is not
 //! well. The answer is up to half a second old. While the server drains it is 503.
 //!
+//! Behind a proxy on the same machine set `server.public_url` to the address clients use: a server on a loopback address
+//! refuses requests under any name but its own, so that no foreign page reaches it by a name that points here.
+//!
 //! `/live`, `/ready` and `/metrics` ask for no key and show the places of stores. A proxy should not pass them on.
 //!
 //! # Demo mode
