@@ -47,7 +47,7 @@ fn main() -> io::Result<()> {
             // A newly installed npm shows in PATH more often than not.
             println!("cargo:rerun-if-env-changed=PATH");
             println!(
-                "cargo:warning=built without GraphiQL ({reason}); to get it, make node 20 and npm available, unset \
+                "cargo:warning=built without GraphiQL ({reason}); to get it, make Node 20.19 or later with npm available, unset \
                  {SKIP}, touch frontend/package.json and build again"
             );
             Vec::new()

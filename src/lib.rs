@@ -26,6 +26,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod docs;
 pub mod document;
 pub mod graphql;
 pub mod http;

@@ -1,7 +1,7 @@
 //! The demo data: a small organisation with something in each of the seven stores, so that the first query answers.
 //!
 //! Everything is written through the same doors as a client's writes. Ids are derived from the place in the story, so
-//! a seed repeated on the same folder changes nothing.
+//! a seed repeated on the same folder adds only what has expired since: the last hour's conversation.
 
 use crate::{relay::Relay, stores::Stores, write::UnitOfWork};
 use alloy_primitives::U256;
@@ -195,12 +195,14 @@ impl Seed<'_> {
     }
 
     async fn organization(&self) -> Result<()> {
-        let (ids, at) = (demo(), self.at(60 * 24 * 30));
-        let stamp = |id| (id, at, at);
+        let ids = demo();
+        let (created_at, updated_at) = (self.at(60 * 24 * 30), self.at(60 * 24 * 30));
+        // Apart from the rest: `chimera key` may have made the organisation before.
         let mut work = self.work();
-        let (id_, created_at, updated_at) = stamp(ids.organization_id);
         let (handle, name) = (ORGANIZATION.to_owned(), "Demo Studio".to_owned());
-        work.insert(&organization::Model { id: id_, handle, name, created_at, updated_at, version: 1 });
+        work.insert(&organization::Model { id: ids.organization_id, handle, name, created_at, updated_at, version: 1 });
+        self.commit(work).await?;
+        let mut work = self.work();
         let (email, name) = ("demo@example.com".to_owned(), "Demo".to_owned());
         work.insert(&user::Model { id: ids.user_id, email, name, created_at, updated_at, version: 1 });
         work.insert(&membership::Model {

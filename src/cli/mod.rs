@@ -60,7 +60,7 @@ enum Command {
         #[arg(long, value_name = "COUNT")]
         down: Option<u32>,
     },
-    /// Write the demo data; repeating it changes nothing.
+    /// Write the demo data; repeating it adds only what has expired since.
     Seed,
     /// Import newline-delimited JSON. Repeating it changes nothing; a bad line is reported and costs nothing else.
     ///
@@ -148,7 +148,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve => serve::run(settings),
         Command::Config(_) => print("the settings are valid\n"),
         Command::Migrate { down } => wait(store::migrate(&settings, down)),
-        Command::Seed => wait(store::seed(&settings)),
+        Command::Seed => wait(store::write_demo(&settings)),
         Command::Import { kind, file, organization } => wait(import::run(&settings, kind, &file, &organization)),
         Command::Key { name, organization, role } => wait(store::key(&settings, &name, &organization, role)),
         Command::Doctor => wait(doctor::run(&settings)),

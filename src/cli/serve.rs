@@ -84,7 +84,7 @@ fn tell(app: &App, settings: &Settings, addresses: &[std::net::SocketAddr]) {
     println!("API       http://{at}/graphql");
     match (settings.graphiql, http::graphiql::available()) {
         (true, true) => println!("GraphiQL  http://{at}/graphiql"),
-        (true, false) => println!("GraphiQL  not in this build: install Node 20 with npm, touch frontend/package.json, and build again"),
+        (true, false) => println!("GraphiQL  not in this build: install Node 20.19 or later with npm, touch frontend/package.json, and build again"),
         (false, _) => println!("GraphiQL  off"),
     }
     if settings.demo {

@@ -4,6 +4,7 @@ use super::Failure;
 use crate::{
     app::{App, DataFolder, Opener},
     config::Settings,
+    seed,
     stores::Stores,
     token,
     write::UnitOfWork,
@@ -34,7 +35,7 @@ pub(super) async fn migrate(settings: &Settings, down: Option<u32>) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn seed(settings: &Settings) -> Result<ExitCode, Failure> {
+pub(super) async fn write_demo(settings: &Settings) -> Result<ExitCode, Failure> {
     let app = App::open_now(settings).await?;
     app.seed().await?;
     app.stop().await;
@@ -50,7 +51,9 @@ pub(super) async fn key(settings: &Settings, name: &str, handle: &str, role: Key
     app.skip_seed()?;
     let stores = &app.shared.stores;
     let (existing, now) = (organization(stores, handle).await?, Utc::now());
-    let organization_id = existing.unwrap_or_else(Uuid::now_v7);
+    // The demo organisation has one id, whoever makes it first.
+    let fresh = if handle == seed::ORGANIZATION { seed::demo().organization_id } else { Uuid::now_v7() };
+    let organization_id = existing.unwrap_or(fresh);
     let mut work = UnitOfWork::new("chimera key", None);
     if existing.is_none() {
         let (id, handle, name) = (organization_id, handle.to_owned(), handle.to_owned());

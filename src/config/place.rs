@@ -19,9 +19,8 @@ pub fn accepts(store: Store) -> &'static str {
     match store {
         Store::Relational => "`embedded:` or `sqlite:PATH`",
         Store::Telemetry => "`embedded:`, `sqlite:PATH` or `off`",
-        Store::Episodic => "`embedded:`, `memory:` or `off`",
         Store::Media => "`embedded:`, `file:PATH` or `off`",
-        Store::Memory | Store::Ledger | Store::Search => "`embedded:` or `off`",
+        Store::Memory | Store::Episodic | Store::Ledger | Store::Search => "`embedded:` or `off`",
     }
 }
 
@@ -42,7 +41,7 @@ pub fn parse(store: Store, text: &str) -> Result<Place, String> {
     match (scheme, store) {
         ("off", Store::Relational) => Err("the relational store cannot be off".to_owned()),
         ("off", _) if !text.contains(':') => Ok(Place::Off),
-        ("embedded", _) | ("memory", Store::Episodic) if rest.is_empty() && text.ends_with(':') => Ok(Place::Embedded),
+        ("embedded", _) if rest.is_empty() && text.ends_with(':') => Ok(Place::Embedded),
         ("sqlite", Store::Relational | Store::Telemetry) | ("file", Store::Media) => path(),
         (scheme, _) if LATER.contains(&scheme) => Err(format!("`{scheme}:` comes with a later release")),
         _ => Err("this is not a place of this store".to_owned()),
@@ -56,7 +55,6 @@ mod tests {
     #[test]
     fn places_are_read_or_refused_in_words() {
         assert_eq!(parse(Store::Relational, "embedded:"), Ok(Place::Embedded));
-        assert_eq!(parse(Store::Episodic, "memory:"), Ok(Place::Embedded));
         assert_eq!(parse(Store::Search, "off"), Ok(Place::Off));
         assert_eq!(parse(Store::Relational, "sqlite:///var/c.db"), Ok(Place::Path("/var/c.db".into())));
         assert_eq!(parse(Store::Media, "file:/var/media"), Ok(Place::Path("/var/media".into())));

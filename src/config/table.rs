@@ -1,5 +1,5 @@
-//! Every setting, once: its key, default, form and meaning. Parsing, `config show`, `config check`, `--help` and the
-//! README's table all read this list.
+//! Every setting, once: its key, default, form and meaning. Parsing, `config show`, `config check`, `config table` and
+//! with it the README all read this list.
 
 use chimera_stores::Store;
 
@@ -14,7 +14,7 @@ pub enum Form {
     Count(u64, u64),
     /// A length of time between two bounds, in milliseconds.
     Duration(u64, u64),
-    /// A length of time in whole days or hours, or nothing for ever.
+    /// A length of time, or nothing for ever.
     Retention,
     /// An address and a port.
     Listen,
@@ -99,7 +99,7 @@ settings! {
     "server.graphiql" = "true", Form::Bool, "Whether GraphiQL is served at /graphiql.";
     "data.dir" = "data", Form::Folder, "Where the embedded stores live.";
     "data.secret" = "", Form::Secret, "Signs cursors and media addresses; made on first start and kept in the data folder when not set. Replicas must share it.";
-    "demo.enabled" = "true", Form::Bool, "Demo mode: demo data in a new folder and a fixed demo principal, only while bound to a loopback address.";
+    "demo.enabled" = "true", Form::Bool, "Demo mode: demo data in a new folder and a fixed demo principal; refuses to listen on anything but a loopback address.";
     "relational.url" = "embedded:", Form::Place(Store::Relational), "Where organisations, campaigns and billing live.";
     "memory.url" = "embedded:", Form::Place(Store::Memory), "Where definitions and memories live.";
     "episodic.url" = "embedded:", Form::Place(Store::Episodic), "Where queues, windows and sessions live.";

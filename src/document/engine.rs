@@ -190,11 +190,6 @@ where
         &self.stats
     }
 
-    /// The schema's definition language, with fields and values in order of their names.
-    pub fn sdl(&self) -> String {
-        self.runner.sdl_with_options(async_graphql::SDLExportOptions::new().sorted_fields().sorted_enum_items())
-    }
-
     fn document(&self, text: &str) -> Result<Arc<Document>, Arc<Refusal>> {
         if let Some(document) = self.accepted.get(text) {
             self.stats.hit();

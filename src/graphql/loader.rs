@@ -4,6 +4,8 @@
 //! come in: every resolver that could ask has then asked, and the batch is the whole level. Each key is loaded once a
 //! request (the answer is kept), gets a result of its own, and a failed call fails its keys and no others.
 //!
+//! A batch under way when its request is given up runs to its end, which the store's deadline bounds.
+//!
 //! A look-up is one key type that implements [`LoadKey`]; resolvers call [`Loaders::load`].
 
 use super::context::RequestContext;
@@ -16,11 +18,15 @@ use std::{
     sync::Arc,
 };
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 /// A key of one look-up.
 pub trait LoadKey: Clone + Eq + Hash + Send + Sync + 'static {
     /// What a key leads to.
     type Value: Clone + Send + Sync + 'static;
+
+    /// The store that answers.
+    const STORE: Store;
 
     /// Loads distinct keys: one result per key, in order.
     fn load_all(context: &RequestContext, keys: Vec<Self>) -> impl Future<Output = Vec<Result<Self::Value>>> + Send;
@@ -77,11 +83,11 @@ impl Loaders {
             }
             if !state.scheduled && !state.queued.is_empty() {
                 state.scheduled = true;
-                tokio::spawn(dispatch(context.clone(), family.clone()));
+                tokio::spawn(dispatch(context.clone(), family.clone()).in_current_span());
             }
             wait
         };
-        wait.await.unwrap_or_else(|_| Err(lost()))
+        wait.await.unwrap_or_else(|_| Err(lost(K::STORE)))
     }
 }
 
@@ -104,7 +110,7 @@ async fn dispatch<K: LoadKey>(context: RequestContext, family: Arc<Mutex<Family<
     let mut results = results.into_iter();
     let mut state = family.lock();
     for key in keys {
-        let result = results.next().unwrap_or_else(|| Err(lost()));
+        let result = results.next().unwrap_or_else(|| Err(lost(K::STORE)));
         if let Some(Entry::Waiting(waiters)) = state.entries.insert(key, Entry::Loaded(result.clone())) {
             for waiter in waiters {
                 // A resolver that was dropped no longer wants its answer.
@@ -114,8 +120,8 @@ async fn dispatch<K: LoadKey>(context: RequestContext, family: Arc<Mutex<Family<
     }
 }
 
-fn lost() -> StoreError {
-    StoreError::new(Store::Relational, ErrorKind::Internal, "a batch ended without an answer")
+fn lost(store: Store) -> StoreError {
+    StoreError::new(store, ErrorKind::Internal, "a batch ended without an answer")
 }
 
 /// Spreads the outcome of a whole call over its keys.

@@ -25,7 +25,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self' b
 /// The names below `assets/` contain a hash of the content, so a copy of one never goes stale.
 const HASHED: &str = "assets/";
 
-const MISSING: &str = "this server was built without GraphiQL: build it again with node 20 and npm on the PATH and \
+const MISSING: &str = "this server was built without GraphiQL: build it again with Node 20.19 or later with npm on the PATH and \
                        without CHIMERA_SKIP_FRONTEND\n";
 
 /// The content type and the bytes of a file of the page; `path` is relative to `/graphiql/`.

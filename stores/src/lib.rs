@@ -10,8 +10,8 @@
 //! 1. Write `stores/src/<port>/<store>.rs` with a type that implements the port's adapter trait. Return one result
 //!    per key, in order; map every driver error to a [`error::StoreError`] kind; describe the store's limits in its
 //!    `capabilities()`.
-//! 2. Add one line to the port's `open` function: the URL scheme that picks it.
-//! 3. Add one line to the table of adapters in `tests/contract/main.rs`. The adapter is done when every case passes.
+//! 2. Accept its URL scheme in `src/config/place.rs`, and open it in `Opener` of `src/app.rs`.
+//! 3. Add one line to `ADAPTERS` in `tests/contract/<port>`. The adapter is done when every case passes.
 //!
 //! A new rule of a port is first a new case in `tests/contract/<port>.rs`.
 

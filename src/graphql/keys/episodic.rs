@@ -5,7 +5,7 @@ use crate::graphql::{
     loader::{LoadKey, spread},
 };
 use chimera_stores::{
-    Page, Result,
+    Page, Result, Store,
     episodic::{QueueStats, Task, TaskPageQuery, Turn, WindowQuery},
 };
 use uuid::Uuid;
@@ -16,6 +16,7 @@ pub struct TaskById(pub Uuid);
 
 impl LoadKey for TaskById {
     type Value = Option<Task>;
+    const STORE: Store = Store::Episodic;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
@@ -30,6 +31,7 @@ pub struct TasksOf(pub TaskPageQuery);
 
 impl LoadKey for TasksOf {
     type Value = Page<Task>;
+    const STORE: Store = Store::Episodic;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
@@ -44,6 +46,7 @@ pub struct WindowOf(pub WindowQuery);
 
 impl LoadKey for WindowOf {
     type Value = Vec<Turn>;
+    const STORE: Store = Store::Episodic;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
@@ -58,6 +61,7 @@ pub struct QueueByName(pub String);
 
 impl LoadKey for QueueByName {
     type Value = QueueStats;
+    const STORE: Store = Store::Episodic;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());

@@ -5,7 +5,7 @@ use crate::graphql::{
     loader::{LoadKey, flatten, spread},
 };
 use chimera_stores::{
-    Page, Result,
+    Page, Result, Store,
     ledger::{Balance, Entry, EntryId, EntryPageQuery, Outflow, OutflowQuery, Proof, WalletRef},
 };
 
@@ -15,6 +15,7 @@ pub struct BalancesOf(pub WalletRef);
 
 impl LoadKey for BalancesOf {
     type Value = Vec<Balance>;
+    const STORE: Store = Store::Ledger;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
@@ -29,6 +30,7 @@ pub struct EntryById(pub EntryId);
 
 impl LoadKey for EntryById {
     type Value = Option<Entry>;
+    const STORE: Store = Store::Ledger;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
@@ -43,6 +45,7 @@ pub struct EntriesOf(pub EntryPageQuery);
 
 impl LoadKey for EntriesOf {
     type Value = Page<Entry>;
+    const STORE: Store = Store::Ledger;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
@@ -57,6 +60,7 @@ pub struct OutflowOf(pub OutflowQuery);
 
 impl LoadKey for OutflowOf {
     type Value = Vec<Outflow>;
+    const STORE: Store = Store::Ledger;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
@@ -71,6 +75,7 @@ pub struct ProofOf(pub EntryId);
 
 impl LoadKey for ProofOf {
     type Value = Option<Proof>;
+    const STORE: Store = Store::Ledger;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());

@@ -4,7 +4,7 @@ use crate::graphql::{
     context::RequestContext,
     loader::{LoadKey, spread},
 };
-use chimera_stores::{Result, media::ObjectVersion};
+use chimera_stores::{Result, Store, media::ObjectVersion};
 use uuid::Uuid;
 
 /// The stored versions of an asset.
@@ -13,6 +13,7 @@ pub struct VersionsOf(pub Uuid);
 
 impl LoadKey for VersionsOf {
     type Value = Vec<ObjectVersion>;
+    const STORE: Store = Store::Media;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());

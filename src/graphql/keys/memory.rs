@@ -5,7 +5,7 @@ use crate::graphql::{
     loader::{ByText, LoadKey, flatten, spread},
 };
 use chimera_stores::{
-    Page, Result,
+    Page, Result, Store,
     memory::{
         Definition, Interaction, InteractionPageQuery, MemoryPageQuery, MemoryRecord, RecallQuery, Recalled,
         context::{Context, ContextQuery},
@@ -19,6 +19,7 @@ pub struct DefinitionOf(pub Uuid);
 
 impl LoadKey for DefinitionOf {
     type Value = Option<Definition>;
+    const STORE: Store = Store::Memory;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
@@ -33,6 +34,7 @@ pub struct MemoryById(pub (Uuid, Uuid));
 
 impl LoadKey for MemoryById {
     type Value = Option<MemoryRecord>;
+    const STORE: Store = Store::Memory;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
@@ -47,6 +49,7 @@ pub struct MemoriesOf(pub ByText<MemoryPageQuery>);
 
 impl LoadKey for MemoriesOf {
     type Value = Page<MemoryRecord>;
+    const STORE: Store = Store::Memory;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0.query).collect::<Vec<_>>());
@@ -61,6 +64,7 @@ pub struct InteractionsOf(pub ByText<InteractionPageQuery>);
 
 impl LoadKey for InteractionsOf {
     type Value = Page<Interaction>;
+    const STORE: Store = Store::Memory;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0.query).collect::<Vec<_>>());
@@ -75,6 +79,7 @@ pub struct RecallOf(pub ByText<RecallQuery>);
 
 impl LoadKey for RecallOf {
     type Value = Vec<Recalled>;
+    const STORE: Store = Store::Memory;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0.query).collect::<Vec<_>>());
@@ -89,6 +94,7 @@ pub struct ContextOf(pub ByText<ContextQuery>);
 
 impl LoadKey for ContextOf {
     type Value = Context;
+    const STORE: Store = Store::Memory;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0.query).collect::<Vec<_>>());

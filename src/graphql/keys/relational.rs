@@ -5,7 +5,7 @@ use crate::graphql::{
     loader::{LoadKey, spread},
 };
 use chimera_stores::{
-    Page, Result, StoreError,
+    Page, Result, Store, StoreError,
     relational::{BillingKey, BillingTotal, Column, PageQuery, Record},
 };
 use std::{collections::HashMap, marker::PhantomData};
@@ -44,6 +44,7 @@ impl<R> std::hash::Hash for ById<R> {
 
 impl<R: Record> LoadKey for ById<R> {
     type Value = Option<R>;
+    const STORE: Store = Store::Relational;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
@@ -88,6 +89,7 @@ impl<R> std::hash::Hash for PageOf<R> {
 
 impl<R: Record> LoadKey for PageOf<R> {
     type Value = Page<R>;
+    const STORE: Store = Store::Relational;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let mut groups: HashMap<&PageQuery, Vec<usize>> = HashMap::new();
@@ -144,6 +146,7 @@ impl<R> std::hash::Hash for ByUnique<R> {
 
 impl<R: Record> LoadKey for ByUnique<R> {
     type Value = Option<R>;
+    const STORE: Store = Store::Relational;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let mut answers: Vec<Option<Result<Option<R>>>> = vec![None; keys.len()];
@@ -161,7 +164,7 @@ impl<R: Record> LoadKey for ByUnique<R> {
                 }
             }
         }
-        let missing = || StoreError::invalid(chimera_stores::Store::Relational, "the key was not answered");
+        let missing = || StoreError::invalid(Store::Relational, "the key was not answered");
         answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(missing()))).collect()
     }
 }
@@ -172,6 +175,7 @@ pub struct BillingTotalOf(pub BillingKey);
 
 impl LoadKey for BillingTotalOf {
     type Value = Vec<BillingTotal>;
+    const STORE: Store = Store::Relational;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());

@@ -5,7 +5,7 @@ use crate::graphql::{
     loader::{ByText, LoadKey, flatten, spread},
 };
 use chimera_stores::{
-    Result,
+    Result, Store,
     search::{SearchQuery, SearchResult, Trend, TrendingQuery},
 };
 
@@ -15,6 +15,7 @@ pub struct SearchOf(pub ByText<SearchQuery>);
 
 impl LoadKey for SearchOf {
     type Value = SearchResult;
+    const STORE: Store = Store::Search;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0.query).collect::<Vec<_>>());
@@ -29,6 +30,7 @@ pub struct TrendingOf(pub TrendingQuery);
 
 impl LoadKey for TrendingOf {
     type Value = Vec<Trend>;
+    const STORE: Store = Store::Search;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());

@@ -5,7 +5,7 @@ use crate::graphql::{
     loader::{LoadKey, spread},
 };
 use chimera_stores::{
-    Page, Result,
+    Page, Result, Store,
     telemetry::{EventPageQuery, RenderEvent, Stats, StatsQuery},
 };
 use uuid::Uuid;
@@ -16,6 +16,7 @@ pub struct RenderEventById(pub Uuid);
 
 impl LoadKey for RenderEventById {
     type Value = Option<RenderEvent>;
+    const STORE: Store = Store::Telemetry;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
@@ -30,6 +31,7 @@ pub struct RenderEventsOf(pub EventPageQuery);
 
 impl LoadKey for RenderEventsOf {
     type Value = Page<RenderEvent>;
+    const STORE: Store = Store::Telemetry;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
@@ -44,6 +46,7 @@ pub struct RenderStatsOf(pub StatsQuery);
 
 impl LoadKey for RenderStatsOf {
     type Value = Stats;
+    const STORE: Store = Store::Telemetry;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());

@@ -68,7 +68,7 @@ impl ApiKeyMutation {
         CreateApiKeyPayload::of(create(admin(context)?, input).await)
     }
 
-    /// Takes an API key back: it stops working at once. Repeating it is harmless. Needs the role ADMIN.
+    /// Takes an API key back: it stops working within five seconds. Repeating it is harmless. Needs the role ADMIN.
     async fn revoke_api_key(
         &self,
         context: &Context<'_>,

@@ -1,8 +1,8 @@
 //! What stands around every call of every port, once: deadline, bulkhead, breaker, retry with a budget, metrics,
 //! counting, and (in tests and rehearsals) injected faults.
 //!
-//! Order of a call: fault plan → breaker → bulkhead → deadline → adapter. The time spent waiting in the bulkhead is
-//! part of the deadline; the deadline is the smaller of the store's own and what is left of the request's.
+//! Order of a call: breaker → bulkhead → deadline → fault plan → adapter. The time spent waiting in the bulkhead is
+//! part of the deadline (a place that does not come free in time is `Overloaded`, an answer that does not is `Timeout`); the deadline is the smaller of the store's own and what is left of the request's.
 //! Only calls named [`Idempotence::Read`] are repeated, only after an error that says a repeat is safe, and only while
 //! the retry budget (a tenth of the recent successes) lasts, so that retries cannot multiply an outage.
 
