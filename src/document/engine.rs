@@ -16,7 +16,7 @@ use super::{
     absent,
     limits::{Exceeded, Limits, MAX_NESTING, MAX_OPERATIONS},
     measure::{self, Walk},
-    outcome,
+    merge, outcome,
     refusal::{Refusal, Stage},
     stats::CacheStats,
     tokens,
@@ -243,6 +243,7 @@ where
         if !misfits.is_empty() {
             return Err(Refusal::many(Stage::Validate, misfits));
         }
+        merge::check(&self.types.registry, &parsed, &self.limits)?;
         let operations: Vec<_> = parsed
             .operations
             .iter()
@@ -387,7 +388,8 @@ where
 /// The parser's message spans lines and quotes the document; one line is enough, the place is in `locations`.
 fn parse_error(error: async_graphql::parser::Error) -> ServerError {
     let mut error = ServerError::from(error);
-    let last = error.message.lines().rev().map(|line| line.trim().trim_start_matches("= ")).find(|line| !line.is_empty());
+    let last =
+        error.message.lines().rev().map(|line| line.trim().trim_start_matches("= ")).find(|line| !line.is_empty());
     error.message = match last {
         Some(reason) => format!("the document is not GraphQL: {reason}"),
         None => "the document is not GraphQL".to_owned(),

@@ -119,7 +119,8 @@ impl<'a> Walk<'a> {
         self.variable_types(operation)?;
         self.directives(&operation.node.directives);
         let mut size = self.set(&operation.node.selection_set.node, root, 1)?;
-        let of_variables = operation.node.variable_definitions.iter().map(|variable| variable.node.directives.len() as u64);
+        let of_variables =
+            operation.node.variable_definitions.iter().map(|variable| variable.node.directives.len() as u64);
         let own = operation.node.directives.len() as u64 + of_variables.sum::<u64>();
         size.directives = size.directives.saturating_add(own);
         let limits = self.limits;
@@ -169,7 +170,8 @@ impl<'a> Walk<'a> {
             };
             if !values::may_stand(variable, usage.place) {
                 let (ty, place) = (&variable.var_type.node, usage.place.ty);
-                let message = format!("the variable \"${}\" of type {ty} is used where {place} is expected", usage.name);
+                let message =
+                    format!("the variable \"${}\" of type {ty} is used where {place} is expected", usage.name);
                 self.misfits.push(ServerError::new(message, Some(usage.at)));
             } else if usage.place.ty.ends_with('!') && variable.var_type.node.nullable {
                 not_null.insert(usage.name.clone());

@@ -8,6 +8,7 @@ pub mod cost;
 mod engine;
 pub mod limits;
 mod measure;
+mod merge;
 mod outcome;
 pub mod refusal;
 mod stats;

@@ -29,7 +29,8 @@ pub(super) fn complete(registry: &Registry, document: &ExecutableDocument, respo
     };
     let Some(root) = root.and_then(|name| registry.types.get(name)) else { return };
     let sets = [&operation.node.selection_set.node];
-    let paths: Vec<_> = response.errors.iter().map(|error| error.path.as_slice()).filter(|path| !path.is_empty()).collect();
+    let paths: Vec<_> =
+        response.errors.iter().map(|error| error.path.as_slice()).filter(|path| !path.is_empty()).collect();
     if paths.is_empty() {
         return;
     }
@@ -105,7 +106,14 @@ impl<'a> Walk<'a> {
         self.value(slot, field_type, &sets, rest, pass)
     }
 
-    fn value(&self, value: &mut Value, ty: &'a str, sets: &[&'a SelectionSet], path: &[PathSegment], pass: Pass) -> Fate {
+    fn value(
+        &self,
+        value: &mut Value,
+        ty: &'a str,
+        sets: &[&'a SelectionSet],
+        path: &[PathSegment],
+        pass: Pass,
+    ) -> Fate {
         match MetaTypeName::create(ty) {
             MetaTypeName::NonNull(inner) => {
                 self.value(value, inner, sets, path, pass);

@@ -132,11 +132,7 @@ impl Query {
     async fn maybe(&self) -> Option<Item> {
         Some(Item(1))
     }
-    async fn items(
-        &self,
-        first: Option<i32>,
-        #[graphql(name = "last")] last: Option<i32>,
-    ) -> ItemConnection {
+    async fn items(&self, first: Option<i32>, #[graphql(name = "last")] last: Option<i32>) -> ItemConnection {
         ItemConnection(first.or(last).unwrap_or(2))
     }
     async fn nodes(&self, ids: Vec<ID>) -> Vec<Option<Item>> {
@@ -523,7 +519,11 @@ fn complexity_follows_the_pages() {
         ("{ nodes(ids: [1, 2, 3]) { id } }", value!({}), 1 + 3),
         ("query($i: [ID!]!) { nodes(ids: $i) { id } }", value!({ "i": ["1", "2"] }), 1 + 2),
         ("{ item { plain { id } tags } }", value!({}), 1 + (1 + 10) + 1),
-        ("{ items(first: 5) { ...F } } fragment F on ItemConnection { nodes { ...I } totalCount } fragment I on Item { id name }", value!({}), 1 + 5 * 3 + 1),
+        (
+            "{ items(first: 5) { ...F } } fragment F on ItemConnection { nodes { ...I } totalCount } fragment I on Item { id name }",
+            value!({}),
+            1 + 5 * 3 + 1,
+        ),
         ("{ items(first: 5) { nodes { ... on Item { id } } } }", value!({}), 1 + 5 * 2),
         ("{ __schema { types { fields { name } } } }", value!({}), 4),
     ] {
@@ -581,7 +581,8 @@ fn the_deepest_allowed_nesting_fits_the_stack() {
     let text = format!("{{ item {{ {} id {} }} }}", "... on Item { ".repeat(depth), "}".repeat(depth));
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
         let engine = engine();
-        let prepared = engine.prepare(&text, None, Variables::default()).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+        let prepared =
+            engine.prepare(&text, None, Variables::default()).unwrap_or_else(|refusal| panic!("{refusal:?}"));
         futures_util::FutureExt::now_or_never(engine.execute(prepared, Data::default())).unwrap().data
     });
     assert_eq!(thread.unwrap().join().unwrap(), value!({ "item": { "id": "1" } }));
@@ -590,13 +591,19 @@ fn the_deepest_allowed_nesting_fits_the_stack() {
 #[test]
 fn introspection_serves_tools_and_not_floods() {
     let engine = engine();
-    let nested = |levels: usize| format!("{{ __schema {{ types {{ {} name {} }} }} }}", "fields { type { ".repeat(levels), "} }".repeat(levels));
+    let nested = |levels: usize| {
+        format!("{{ __schema {{ types {{ {} name {} }} }} }}", "fields { type { ".repeat(levels), "} }".repeat(levels))
+    };
     assert!(engine.prepare(&nested(2), None, Variables::default()).is_ok());
     assert_eq!(code(&refuse(&engine, &nested(3))), "INTROSPECTION_LIMIT_EXCEEDED");
     assert!(engine.prepare(INTROSPECTION, None, Variables::default()).is_ok(), "the query that tools send");
 
     let closed = Engine::new(build, Limits::default(), false).unwrap();
-    for text in ["{ __schema { types { name } } }", "{ __type(name: \"Item\") { name } }", "{ ...F } fragment F on Query { x: __schema { types { name } } }"] {
+    for text in [
+        "{ __schema { types { name } } }",
+        "{ __type(name: \"Item\") { name } }",
+        "{ ...F } fragment F on Query { x: __schema { types { name } } }",
+    ] {
         assert_eq!(code(&refuse(&closed, text)), "INTROSPECTION_DISABLED", "{text}");
     }
     assert!(closed.prepare("{ __typename item { __typename } }", None, Variables::default()).is_ok());
@@ -616,6 +623,56 @@ const INTROSPECTION: &str = "query IntrospectionQuery { __schema { description q
     { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType \
     { kind name } } } } } } } } } }";
 
+#[test]
+fn fields_under_one_key_are_one_field() {
+    let engine = engine();
+    for text in [
+        "{ maybe { x: id } maybe { x: name } }",
+        "{ maybe { items { nodes { x: id } } } maybe { items { nodes { x: name } } } }",
+        "{ maybe { ...A ...B } } fragment A on Item { x: id } fragment B on Item { x: name }",
+        "{ item { parent { x: items(first: 1) { totalCount } } } item { parent { x: items(first: 2) { totalCount } } } }",
+        "{ item(id: 1) { id } item(id: 2) { id } }",
+        "query($a: Int) { maybe { items(first: $a) { totalCount } } maybe { items(first: 1) { totalCount } } }",
+        // Never in one object, and still of one shape.
+        "{ either { ... on Item { x: id } ... on PageInfo { x: hasNext } } }",
+        "{ either { ... on Item { x: parent { id } } ... on PageInfo { x: hasNext } } }",
+    ] {
+        let refusal = refuse(&engine, text);
+        assert_eq!((refusal.stage, code(&refusal).as_str()), (Stage::Validate, "GRAPHQL_VALIDATION_FAILED"), "{text}");
+    }
+    for text in [
+        "{ maybe { id } maybe { name } }",
+        "{ maybe { x: id ...A } maybe { x: id ...A } } fragment A on Item { x: id parent { id } }",
+        "{ item(id: 1) { x: items(first: 1) { totalCount } } item(id: 1) { x: items(first: 1) { nodes { id } } } }",
+        "{ either { __typename ... on Item { x: __typename } ... on PageInfo { x: __typename } } }",
+        "{ a: item { x: id } b: item { x: name } }",
+    ] {
+        assert!(engine.prepare(text, None, Variables::default()).is_ok(), "{text}: {:?}", refuse(&engine, text));
+    }
+}
+
+#[test]
+fn comparing_fields_has_a_price_too() {
+    // Every level stands in the sets of two object types, so that comparing doubles with each.
+    let mut text = "{ either { ...L0 ...P } } fragment P on PageInfo { x: hasNext }".to_owned();
+    for level in 0..40 {
+        text.push_str(&format!(
+            " fragment L{level} on Item {{ p: parent {{ ...L{} }} q: parent {{ ...L{} }} }}",
+            level + 1,
+            level + 1
+        ));
+    }
+    text.push_str(" fragment L40 on Item { id }");
+    let started = Instant::now();
+    assert_eq!(refuse(&engine(), &text).stage, Stage::Limit);
+    assert!(started.elapsed().as_millis() < 1_000, "{:?}", started.elapsed());
+    let wide =
+        format!("{{ maybe {{ {} }} }}", "...F ".repeat(1_000)) + " fragment F on Item { id name parent { id name } }";
+    let started = Instant::now();
+    assert!(engine().prepare(&wide, None, Variables::default()).is_ok());
+    assert!(started.elapsed().as_millis() < 3_000, "{:?}", started.elapsed());
+}
+
 #[tokio::test]
 async fn a_failed_field_is_null_where_it_may_be_and_its_parent_is_where_it_may_not() {
     let engine = engine();
@@ -628,10 +685,19 @@ async fn a_failed_field_is_null_where_it_may_be_and_its_parent_is_where_it_may_n
         ("{ item { id broken } c: add(a: 1) }", serde_json::json!(null)),
         ("{ item { broken } }", serde_json::json!(null)),
         ("{ item { parent { parent { broken } } } }", serde_json::json!({ "item": { "parent": { "parent": null } } })),
-        ("{ item { parent { x: broken ...F } } } fragment F on Item { y: maybeBroken }", serde_json::json!({ "item": { "parent": null } })),
-        ("{ maybe { items(first: 2) { nodes { id maybeBroken } } } }", serde_json::json!({ "maybe": { "items": { "nodes": [{ "id": "0", "maybeBroken": null }, { "id": "1", "maybeBroken": null }] } } })),
+        (
+            "{ item { parent { x: broken ...F } } } fragment F on Item { y: maybeBroken }",
+            serde_json::json!({ "item": { "parent": null } }),
+        ),
+        (
+            "{ maybe { items(first: 2) { nodes { id maybeBroken } } } }",
+            serde_json::json!({ "maybe": { "items": { "nodes": [{ "id": "0", "maybeBroken": null }, { "id": "1", "maybeBroken": null }] } } }),
+        ),
         ("{ maybe { id items(first: 2) { nodes { broken } } } }", serde_json::json!({ "maybe": null })),
-        ("{ either { ... on Item { maybeBroken } ... on PageInfo { hasNext } } }", serde_json::json!({ "either": [{ "maybeBroken": null }, { "hasNext": false }] })),
+        (
+            "{ either { ... on Item { maybeBroken } ... on PageInfo { hasNext } } }",
+            serde_json::json!({ "either": [{ "maybeBroken": null }, { "hasNext": false }] }),
+        ),
     ] {
         let response = run(&engine, text, value!({})).await.unwrap();
         assert!(!response.errors.is_empty(), "{text}");
@@ -686,10 +752,28 @@ async fn random_documents_never_panic_and_agree_with_the_strict_schema() {
     let engine = engine();
     let strict = build().finish();
     let fields = [
-        "count", "a: count", "item { id }", "item { id nothing }", "maybe { ...F }", "maybe { ...F ...F }", "items { nodes { id } }",
-        "items(first: 2) { nodes { id ...F } }", "items(first: \"2\") { totalCount }", "a: add(a: 1)", "add(a: 1, b: null)",
-        "... on Query { count }", "... on Item { id }", "item", "count { x }", "count @skip(if: true)", "count @skip(if: 1)",
-        "add(a: 2) @include(if: false)", "__typename", "either { __typename ... on Item { id } }", "either { id }", "...F",
+        "count",
+        "a: count",
+        "item { id }",
+        "item { id nothing }",
+        "maybe { ...F }",
+        "maybe { ...F ...F }",
+        "items { nodes { id } }",
+        "items(first: 2) { nodes { id ...F } }",
+        "items(first: \"2\") { totalCount }",
+        "a: add(a: 1)",
+        "add(a: 1, b: null)",
+        "... on Query { count }",
+        "... on Item { id }",
+        "item",
+        "count { x }",
+        "count @skip(if: true)",
+        "count @skip(if: 1)",
+        "add(a: 2) @include(if: false)",
+        "__typename",
+        "either { __typename ... on Item { id } }",
+        "either { id }",
+        "...F",
     ];
     let mut seed = 42_u64;
     let mut next = |below: usize| {

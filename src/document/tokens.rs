@@ -44,7 +44,9 @@ pub(super) fn scan(text: &str, max_tokens: u64) -> Scan {
                 at += 1;
             }
             b'.' if bytes.get(at..at + 3) == Some(b"...") => at += 3,
-            b'_' | b'a'..=b'z' | b'A'..=b'Z' => at = skip(bytes, at, |byte| byte == b'_' || byte.is_ascii_alphanumeric()),
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' => {
+                at = skip(bytes, at, |byte| byte == b'_' || byte.is_ascii_alphanumeric())
+            }
             b'-' | b'0'..=b'9' => at = number(bytes, at),
             // Punctuation, and bytes that are not GraphQL.
             _ => at += 1,
@@ -131,7 +133,20 @@ mod tests {
 
     #[test]
     fn broken_text_is_counted_without_a_panic() {
-        for text in ["\"open", "\"\"\"open", "\"a\\", "\"", "\"\"\"\\\"\"", "..", "-", "1.", "1e", "1e+", "\u{1F3C3}", "\"a\nb\""] {
+        for text in [
+            "\"open",
+            "\"\"\"open",
+            "\"a\\",
+            "\"",
+            "\"\"\"\\\"\"",
+            "..",
+            "-",
+            "1.",
+            "1e",
+            "1e+",
+            "\u{1F3C3}",
+            "\"a\nb\"",
+        ] {
             assert!(tokens(text) > 0, "{text}");
         }
         proptest::proptest!(|(text in ".{0,200}")| {
