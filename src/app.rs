@@ -6,6 +6,7 @@
 use crate::{
     config::{Place, Settings},
     graphql::{context::Shared, cursor::CursorKey, types::service::Limits},
+    rebuild::rebuild_search,
     relay::Relay,
     seed,
     stores::Stores,
@@ -33,7 +34,10 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::task::JoinHandle;
@@ -79,8 +83,12 @@ impl App {
             clock: clock.clone(),
             metrics: StoreMetrics::register(&mut registry),
             faults: faults.clone(),
+            search_is_empty: AtomicBool::new(false),
         };
         let stores = opener.stores().await?;
+        if opener.search_is_empty.load(Ordering::Relaxed) {
+            folder.mark(UNFILLED)?;
+        }
         let relay = Relay::new(stores.clone(), clock.clone());
         let shared = Arc::new(Shared {
             stores,
@@ -107,7 +115,7 @@ impl App {
     /// # Errors
     /// What a store says.
     pub async fn seed_new_folder(&self) -> Result<bool, StartError> {
-        if !self.folder.unseeded() {
+        if !self.folder.marked(UNSEEDED) {
             return Ok(false);
         }
         self.seed().await?;
@@ -120,7 +128,7 @@ impl App {
     /// What a store says.
     pub async fn seed(&self) -> Result<(), StartError> {
         seed::seed(&self.shared.stores, &self.shared.relay, &self.shared.clock).await?;
-        self.folder.seeded()
+        self.folder.unmark(UNSEEDED)
     }
 
     /// Notes that the folder is in use without demo data, so that a later start does not seed it.
@@ -128,13 +136,16 @@ impl App {
     /// # Errors
     /// When the folder cannot be written.
     pub fn skip_seed(&self) -> Result<(), StartError> {
-        self.folder.seeded()
+        self.folder.unmark(UNSEEDED)
     }
 
     /// Starts the relay and the housekeeping.
     pub fn start_jobs(&mut self, retain_raw: Option<Duration>) {
         self.jobs.extend(self.shared.relay.run());
         self.jobs.push(tokio::spawn(housekeeping(self.shared.clone(), retain_raw)));
+        if self.folder.marked(UNFILLED) {
+            self.jobs.push(tokio::spawn(rebuild(self.shared.clone(), self.folder.clone())));
+        }
     }
 
     /// Stops the jobs. What the relay has not carried waits in the outbox for the next start.
@@ -143,6 +154,23 @@ impl App {
             job.abort();
             // An aborted job ends with a cancellation, which is what was asked for.
             let _ = job.await;
+        }
+    }
+}
+
+/// An index that was lost, or never made, is filled from the rows.
+async fn rebuild(shared: Arc<Shared>, folder: Arc<DataFolder>) {
+    match rebuild_search(&shared.stores).await {
+        Ok(documents) => {
+            if documents > 0 {
+                tracing::info!(documents, "the empty search index was filled from the relational store");
+            }
+            if let Err(error) = folder.unmark(UNFILLED) {
+                tracing::warn!(%error, "the search index will be filled once more at the next start");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(error = %error.chain(), "the search index could not be filled; the next start tries again");
         }
     }
 }
@@ -202,6 +230,7 @@ pub struct Opener<'a> {
     clock: Arc<dyn Clock>,
     metrics: StoreMetrics,
     faults: FaultPlan,
+    search_is_empty: AtomicBool,
 }
 
 impl<'a> Opener<'a> {
@@ -217,6 +246,7 @@ impl<'a> Opener<'a> {
             clock: Arc::new(SystemClock),
             metrics: StoreMetrics::register(&mut Registry::default()),
             faults: FaultPlan::default(),
+            search_is_empty: AtomicBool::new(false),
         })
     }
 
@@ -362,6 +392,7 @@ impl<'a> Opener<'a> {
         let Some(folder) = self.path(Store::Search, "search") else { return Ok(None) };
         let clock = self.clock.clone();
         let adapter = blocking(Store::Search, move || EmbeddedSearch::open(&folder, clock)).await?;
+        self.search_is_empty.store(adapter.is_empty(), Ordering::Relaxed);
         Ok(Some(Search::new(self.guard(Store::Search), Arc::new(adapter))))
     }
 }
@@ -380,6 +411,8 @@ pub struct DataFolder {
 
 /// Present while the folder has never been seeded to the end.
 const UNSEEDED: &str = "unseeded";
+/// Present from the moment the search index is found empty until it has been filled to the end.
+const UNFILLED: &str = "search-unfilled";
 
 impl DataFolder {
     /// Makes the folder when it is missing, and takes its lock.
@@ -399,18 +432,25 @@ impl DataFolder {
             }
             Err(TryLockError::Error(e)) => return Err(error(&e)),
         }
+        let folder = Self { path: path.to_owned(), _lock: lock };
         if new {
-            File::create(path.join(UNSEEDED)).map_err(|e| error(&e))?;
+            folder.mark(UNSEEDED)?;
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(folder)
     }
 
-    fn unseeded(&self) -> bool {
-        self.path.join(UNSEEDED).exists()
+    fn marked(&self, mark: &str) -> bool {
+        self.path.join(mark).exists()
     }
 
-    fn seeded(&self) -> Result<(), StartError> {
-        match std::fs::remove_file(self.path.join(UNSEEDED)) {
+    fn mark(&self, mark: &str) -> Result<(), StartError> {
+        File::create(self.path.join(mark)).map(drop).map_err(|error| {
+            StartError::Folder(format!("the data folder {} cannot be written: {error}", self.path.display()))
+        })
+    }
+
+    fn unmark(&self, mark: &str) -> Result<(), StartError> {
+        match std::fs::remove_file(self.path.join(mark)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(StartError::Folder(format!("the data folder {} cannot be written: {error}", self.path.display())))
             }

@@ -33,6 +33,7 @@ pub mod http;
 pub mod import;
 pub mod logging;
 pub mod readiness;
+pub mod rebuild;
 pub mod relay;
 pub mod seed;
 pub mod stores;

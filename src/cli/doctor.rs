@@ -30,7 +30,7 @@ pub(super) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
 fn advice(error: &StoreError) -> &'static str {
     match (error.store(), error.kind()) {
         (Store::Search, ErrorKind::Corrupt) => {
-            "the index is derived from the relational store: stop the server and move the folder away"
+            "the index is derived: move its folder away, and the next start fills a new one from the relational store"
         }
         (_, ErrorKind::Corrupt) => "restore the file from a backup; nothing was changed",
         (_, ErrorKind::Conflict) => "the store was made with other settings: put them back, or choose another data folder",

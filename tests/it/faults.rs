@@ -59,7 +59,7 @@ async fn a_store_that_fails_costs_its_own_fields_and_nothing_else() {
     let test = TestApp::with(&[("guard.deadline", "20s"), ("guard.breaker_failures", "3"), ("guard.breaker_open", "1ms")]).await;
     let document = &documents()["overview"];
     let whole = test.ask(document, json!({})).await.data().clone();
-    drop(test.app.stop().await);
+    test.app.stop().await;
 
     // The same folder with a short deadline: the data are the same, and a hanging store is given up soon.
     let mut ran = 0;
@@ -68,7 +68,7 @@ async fn a_store_that_fails_costs_its_own_fields_and_nothing_else() {
         &[("guard.deadline", "400ms"), ("guard.breaker_failures", "3"), ("guard.breaker_open", "1ms")],
     );
     let app = open_again(&settings, test.clock.clone()).await;
-    let test = TestApp { app, settings, ..test };
+    let test = TestApp { app, api: test.api, clock: test.clock, settings, folder: test.folder };
     // The first answer loads the embedding model, which is no fault of a store.
     while test.ask(document, json!({})).await.body.get("errors").is_some() {}
     for store in Store::ALL {
@@ -122,7 +122,7 @@ async fn heal(test: &TestApp, document: &str, whole: &Value) {
     panic!("the store did not heal");
 }
 
-async fn open_again(settings: &chimera::config::Settings, clock: std::sync::Arc<chimera_stores::ManualClock>) -> chimera::app::App {
+pub async fn open_again(settings: &chimera::config::Settings, clock: std::sync::Arc<chimera_stores::ManualClock>) -> chimera::app::App {
     for _ in 0..200 {
         match chimera::app::App::open(settings, clock.clone()).await {
             Ok(mut app) => {

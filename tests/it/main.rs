@@ -7,6 +7,7 @@ mod faults;
 mod import;
 mod mutations;
 mod paging;
+mod rebuild;
 mod relay;
 mod schema;
 mod start;

@@ -280,6 +280,9 @@ pub trait RelationalAdapter: Send + Sync + 'static {
     /// For start-up, over all organisations: how many keys are neither revoked nor expired.
     async fn live_keys(&self) -> Result<u64>;
 
+    /// For rebuilding derived stores: the ids of all organisations, ascending.
+    async fn organizations(&self) -> Result<Vec<Uuid>>;
+
     /// For start-up: organisations by handle, before there is a scope.
     async fn organization_by_handle(&self, handle: &str) -> Result<Option<entity::organization::Model>>;
 }
@@ -407,6 +410,12 @@ impl Relational {
     pub async fn live_keys(&self) -> Result<u64> {
         let scope = Scope::system(Uuid::nil());
         self.guard.call(&scope, "live_keys", Idempotence::Read, || self.adapter.live_keys()).await
+    }
+
+    /// See [`RelationalAdapter::organizations`].
+    pub async fn organizations(&self) -> Result<Vec<Uuid>> {
+        let scope = Scope::system(Uuid::nil());
+        self.guard.call(&scope, "organizations", Idempotence::Read, || self.adapter.organizations()).await
     }
 
     /// See [`RelationalAdapter::organization_by_handle`].

@@ -31,6 +31,7 @@ use entity::{api_key, membership, organization, outbox_entry};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
     Statement, TransactionTrait,
 };
 use std::{fmt, path::Path, sync::Arc};
@@ -175,6 +176,17 @@ impl RelationalAdapter for SqlRelational {
 
     async fn live_keys(&self) -> Result<u64> {
         api_key::Entity::find().filter(self.live()).count(&self.reader).await.map_err(fault::database)
+    }
+
+    async fn organizations(&self) -> Result<Vec<Uuid>> {
+        organization::Entity::find()
+            .select_only()
+            .column(organization::Column::Id)
+            .order_by_asc(organization::Column::Id)
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .map_err(fault::database)
     }
 
     async fn organization_by_handle(&self, handle: &str) -> Result<Option<organization::Model>> {
