@@ -3,8 +3,8 @@
 use crate::{
     config::Settings,
     document::{Engine, Refusal},
-    graphql::{RequestContext, mutations::Mutation, query::Query, schema},
     graphql::context::Shared,
+    graphql::{RequestContext, mutations::Mutation, query::Query, schema},
 };
 use async_graphql::{Data, EmptySubscription, ValidationMode};
 use chimera_stores::Scope;

@@ -397,7 +397,10 @@ impl<'a> Opener<'a> {
     }
 }
 
-async fn blocking<T: Send + 'static>(store: Store, open: impl FnOnce() -> StoreResult<T> + Send + 'static) -> StoreResult<T> {
+async fn blocking<T: Send + 'static>(
+    store: Store,
+    open: impl FnOnce() -> StoreResult<T> + Send + 'static,
+) -> StoreResult<T> {
     tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| {
         Err(StoreError::with_source(store, ErrorKind::Internal, "the store could not be opened", error))
     })
@@ -420,14 +423,24 @@ impl DataFolder {
     /// # Errors
     /// When it cannot be written, or another process holds it.
     pub fn open(path: &Path) -> Result<Self, StartError> {
-        let error = |error: &std::io::Error| StartError::Folder(format!("the data folder {} cannot be used: {error}", path.display()));
+        let error = |error: &std::io::Error| {
+            StartError::Folder(format!("the data folder {} cannot be used: {error}", path.display()))
+        };
         let new = !path.join("secret").exists() && !path.join("chimera.db").exists();
         std::fs::create_dir_all(path).map_err(|e| error(&e))?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(|e| error(&e))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(|e| error(&e))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let message = format!("the data folder {} is in use by another process of Chimera; stop it, or choose another folder with --data", path.display());
+                let message = format!(
+                    "the data folder {} is in use by another process of Chimera; stop it, or choose another folder with --data",
+                    path.display()
+                );
                 return Err(StartError::Folder(message));
             }
             Err(TryLockError::Error(e)) => return Err(error(&e)),

@@ -32,14 +32,8 @@ pub async fn rebuild_search(stores: &Stores) -> Result<u64> {
 
 async fn index<R: Record + Searchable>(stores: &Stores, scope: &Scope) -> Result<u64> {
     let order = Order { descending: false, ..Order::default() };
-    let mut query = PageQuery {
-        kind: R::KIND,
-        edge: None,
-        predicates: Vec::new(),
-        order,
-        slice: Slice::first(STEP),
-        total: false,
-    };
+    let mut query =
+        PageQuery { kind: R::KIND, edge: None, predicates: Vec::new(), order, slice: Slice::first(STEP), total: false };
     let mut written = 0;
     loop {
         let pages = stores.relational.pages::<R>(scope, &query, &[Uuid::nil()]).await?;

@@ -16,7 +16,10 @@ use chimera_stores::{
     telemetry::{RenderEvent, Stage},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{Strings, asset, billing_record, campaign, campaign_persona, membership, organization, persona, post, user, video, wallet};
+use entity::{
+    Strings, asset, billing_record, campaign, campaign_persona, membership, organization, persona, post, user, video,
+    wallet,
+};
 use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
@@ -46,14 +49,33 @@ const CHARACTERS: &[Character] = &[
         voice: "Warm and unhurried; explains with everyday comparisons and never talks down.",
         traits: &["curious", "patient", "precise"],
         memories: &[
-            (MemoryKind::Episodic, 0.9, "Watched the Perseids from the roof of an abandoned observatory and counted 83 meteors before dawn."),
-            (MemoryKind::Semantic, 0.7, "Jupiter's Great Red Spot is a storm wider than the Earth and has been shrinking for decades."),
+            (
+                MemoryKind::Episodic,
+                0.9,
+                "Watched the Perseids from the roof of an abandoned observatory and counted 83 meteors before dawn.",
+            ),
+            (
+                MemoryKind::Semantic,
+                0.7,
+                "Jupiter's Great Red Spot is a storm wider than the Earth and has been shrinking for decades.",
+            ),
             (MemoryKind::Episodic, 0.6, "The doctor told me to sleep more after three nights of filming in a row."),
-            (MemoryKind::Procedural, 0.8, "For star trails, take many short exposures and stack them; a single long one burns out the sky glow."),
-            (MemoryKind::Reflection, 0.8, "Videos that begin with a question keep viewers longer than videos that begin with a fact."),
+            (
+                MemoryKind::Procedural,
+                0.8,
+                "For star trails, take many short exposures and stack them; a single long one burns out the sky glow.",
+            ),
+            (
+                MemoryKind::Reflection,
+                0.8,
+                "Videos that begin with a question keep viewers longer than videos that begin with a fact.",
+            ),
         ],
         posts: &[
-            ("Tonight the Moon passes in front of the Pleiades. Look east an hour after sunset!", &["astronomy", "moon", "pleiades"]),
+            (
+                "Tonight the Moon passes in front of the Pleiades. Look east an hour after sunset!",
+                &["astronomy", "moon", "pleiades"],
+            ),
             ("You do not need a telescope to see a galaxy. Andromeda is right there.", &["astronomy", "galaxy"]),
             ("Three tips for photographing star trails with a phone.", &["astrophotography", "tips"]),
         ],
@@ -64,7 +86,10 @@ const CHARACTERS: &[Character] = &[
         ],
         talk: &[
             (TurnRole::User, "Is it true that the stars we see are already dead?"),
-            (TurnRole::Persona, "Almost none of them. The stars you see are near, and stars live for a very long time."),
+            (
+                TurnRole::Persona,
+                "Almost none of them. The stars you see are near, and stars live for a very long time.",
+            ),
             (TurnRole::User, "So which one is the oldest I can see?"),
         ],
     },
@@ -76,8 +101,16 @@ const CHARACTERS: &[Character] = &[
         voice: "Fast, funny and exact about salt.",
         traits: &["thrifty", "funny", "generous"],
         memories: &[
-            (MemoryKind::Episodic, 0.8, "Burned the first batch of jollof rice on camera and kept it in the final cut; viewers loved it."),
-            (MemoryKind::Procedural, 0.9, "Toast spices in dry heat until they smell like themselves, then add the fat."),
+            (
+                MemoryKind::Episodic,
+                0.8,
+                "Burned the first batch of jollof rice on camera and kept it in the final cut; viewers loved it.",
+            ),
+            (
+                MemoryKind::Procedural,
+                0.9,
+                "Toast spices in dry heat until they smell like themselves, then add the fat.",
+            ),
             (MemoryKind::Semantic, 0.5, "Day-old rice fries better because its surface has dried."),
             (MemoryKind::Episodic, 0.4, "Met a farmer at the market who sells crooked carrots for half the price."),
         ],
@@ -103,9 +136,21 @@ const CHARACTERS: &[Character] = &[
         voice: "Plain, kind and stubborn.",
         traits: &["stubborn", "kind", "honest"],
         memories: &[
-            (MemoryKind::Episodic, 0.9, "Finished the Stockholm marathon in the rain, eleven minutes slower than hoped and happier than expected."),
-            (MemoryKind::Procedural, 0.7, "Increase the weekly distance by a tenth at the most, and rest in every fourth week."),
-            (MemoryKind::Reflection, 0.6, "People stay for the community long after they stop caring about the time on the clock."),
+            (
+                MemoryKind::Episodic,
+                0.9,
+                "Finished the Stockholm marathon in the rain, eleven minutes slower than hoped and happier than expected.",
+            ),
+            (
+                MemoryKind::Procedural,
+                0.7,
+                "Increase the weekly distance by a tenth at the most, and rest in every fourth week.",
+            ),
+            (
+                MemoryKind::Reflection,
+                0.6,
+                "People stay for the community long after they stop caring about the time on the clock.",
+            ),
         ],
         posts: &[
             ("Eight kilometres before breakfast. Slow is a speed too.", &["running", "morning"]),
@@ -123,8 +168,20 @@ const CHARACTERS: &[Character] = &[
 ];
 
 const CAMPAIGNS: &[(&str, &str, campaign::Status, i64, &[usize])] = &[
-    ("Dark Sky Week", "Get ten thousand people to switch off a lamp and look up.", campaign::Status::Active, 500_000, &[0]),
-    ("Leftover Season", "Cut the household food waste of our viewers by a tenth.", campaign::Status::Active, 320_000, &[1]),
+    (
+        "Dark Sky Week",
+        "Get ten thousand people to switch off a lamp and look up.",
+        campaign::Status::Active,
+        500_000,
+        &[0],
+    ),
+    (
+        "Leftover Season",
+        "Cut the household food waste of our viewers by a tenth.",
+        campaign::Status::Active,
+        320_000,
+        &[1],
+    ),
     ("Autumn Together", "Introduce the three audiences to each other.", campaign::Status::Draft, 150_000, &[0, 1, 2]),
 ];
 
@@ -333,7 +390,8 @@ impl Seed<'_> {
 
     fn campaign(&self, work: &mut UnitOfWork, index: usize, entry: &(&str, &str, campaign::Status, i64, &[usize])) {
         let (name, objective, status, budget, personas) = *entry;
-        let (organization_id, at) = (self.scope.organization_id(), self.at(60 * 24 * 14 - i64::try_from(index).unwrap_or_default()));
+        let (organization_id, at) =
+            (self.scope.organization_id(), self.at(60 * 24 * 14 - i64::try_from(index).unwrap_or_default()));
         let row = campaign::Model {
             id: id("campaign", index),
             organization_id,
@@ -443,7 +501,11 @@ impl Seed<'_> {
     async fn ledger(&self) -> Result<()> {
         let Ok(ledger) = self.stores.ledger() else { return Ok(()) };
         let token = Token { symbol: "USDC".to_owned(), decimals: 6, contract: None };
-        let mint = |index: usize| Operation::Mint { to: address(index), token: token.clone(), amount: U256::from(250_000_000_u64) };
+        let mint = |index: usize| Operation::Mint {
+            to: address(index),
+            token: token.clone(),
+            amount: U256::from(250_000_000_u64),
+        };
         let pay = |from: usize, to: usize, amount: u64, campaign: usize| Operation::Transfer {
             from: address(from),
             to: address(to),

@@ -26,7 +26,9 @@ pub(super) async fn run(settings: &Settings, kind: Kind, file: &Path, handle: &s
     }
     let shared = &app.shared;
     let organization_id = organization(&shared.stores, handle).await?.ok_or_else(|| {
-        Failure::Other(format!("there is no organisation {handle:?}; `chimera key NAME --organization {handle}` makes it"))
+        Failure::Other(format!(
+            "there is no organisation {handle:?}; `chimera key NAME --organization {handle}` makes it"
+        ))
     })?;
     let mut bar = Bar::new(size);
     let scope = Scope::system(organization_id);

@@ -191,7 +191,8 @@ fn gather(options: &Options) -> Result<Raw, Failure> {
     if options.no_demo {
         line.push(("demo.enabled", "false".to_owned()));
     }
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
     Ok(Raw::gather(file.as_ref().map(|(path, text)| (path.as_path(), text.as_str())), environment, &line)?)
 }
 

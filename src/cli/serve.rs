@@ -55,7 +55,8 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
 }
 
 fn parts(app: &App, settings: &Settings) -> Result<Parts, Failure> {
-    let broken = |refusal: crate::document::Refusal| Failure::Other(format!("the schema is broken: {:?}", refusal.errors));
+    let broken =
+        |refusal: crate::document::Refusal| Failure::Other(format!("the schema is broken: {:?}", refusal.errors));
     let engine = Arc::new(api::engine(settings).map_err(broken)?);
     engine.stats().register(&mut app.registry.lock());
     let shared = app.shared.clone();
@@ -84,7 +85,9 @@ fn tell(app: &App, settings: &Settings, addresses: &[std::net::SocketAddr]) {
     println!("API       http://{at}/graphql");
     match (settings.graphiql, http::graphiql::available()) {
         (true, true) => println!("GraphiQL  http://{at}/graphiql"),
-        (true, false) => println!("GraphiQL  not in this build: install Node 20.19 or later with npm, touch frontend/package.json, and build again"),
+        (true, false) => println!(
+            "GraphiQL  not in this build: install Node 20.19 or later with npm, touch frontend/package.json, and build again"
+        ),
         (false, _) => println!("GraphiQL  off"),
     }
     if settings.demo {

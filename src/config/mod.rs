@@ -109,7 +109,10 @@ impl Raw {
         })?;
         for (section, value) in table {
             let toml::Value::Table(entries) = value else {
-                return Err(ConfigError(format!("{}: `{section}` is outside a section; write `[section]` above it", path.display())));
+                return Err(ConfigError(format!(
+                    "{}: `{section}` is outside a section; write `[section]` above it",
+                    path.display()
+                )));
             };
             for (name, value) in entries {
                 let key = format!("{section}.{name}");
@@ -133,7 +136,8 @@ impl Raw {
             .iter()
             .map(|setting| {
                 let (value, origin) = self.get(setting);
-                let shown = if setting.is_secret() && !value.is_empty() { "<hidden>".to_owned() } else { value.to_owned() };
+                let shown =
+                    if setting.is_secret() && !value.is_empty() { "<hidden>".to_owned() } else { value.to_owned() };
                 (setting.key, shown, origin)
             })
             .collect()
@@ -142,7 +146,8 @@ impl Raw {
     fn refuse(&self, key: &str, why: &str) -> ConfigError {
         let Ok(setting) = known(key) else { return ConfigError(format!("{key}: {why}")) };
         let (value, origin) = self.get(setting);
-        let given = if setting.is_secret() { "<hidden>".to_owned() } else { format!("{:?}", without_credentials(value)) };
+        let given =
+            if setting.is_secret() { "<hidden>".to_owned() } else { format!("{:?}", without_credentials(value)) };
         let why = if why.is_empty() { String::new() } else { format!(": {why}") };
         ConfigError(format!("{key} is {given} (from {origin}){why}; accepted: {}", setting.accepts()))
     }
@@ -241,8 +246,11 @@ impl Settings {
                 return Err(raw.refuse(key, "chains other than the embedded one come with a later release"));
             }
         }
-        let listen: SocketAddr =
-            raw.text("server.listen")?.replace("localhost", "127.0.0.1").parse().map_err(|_| raw.refuse("server.listen", ""))?;
+        let listen: SocketAddr = raw
+            .text("server.listen")?
+            .replace("localhost", "127.0.0.1")
+            .parse()
+            .map_err(|_| raw.refuse("server.listen", ""))?;
         let public_url = match raw.url("server.public_url")? {
             Some(url) => url,
             None => own_url(listen).ok_or_else(|| raw.refuse("server.listen", ""))?,
@@ -267,7 +275,9 @@ impl Settings {
             embedder: embedder(raw)?,
             retain_raw: raw
                 .optional("telemetry.retain_raw")?
-                .map(|text| milliseconds(text).filter(|ms| *ms > 0).ok_or_else(|| raw.refuse("telemetry.retain_raw", "")))
+                .map(|text| {
+                    milliseconds(text).filter(|ms| *ms > 0).ok_or_else(|| raw.refuse("telemetry.retain_raw", ""))
+                })
                 .transpose()?
                 .map(Duration::from_millis),
             outbox_wait: raw.duration("outbox.wait")?,
@@ -301,7 +311,9 @@ fn origins(raw: &Raw) -> Result<Vec<String>, ConfigError> {
         .map(|text| {
             let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
             let origin = url.map(|url| url.origin().ascii_serialization());
-            origin.filter(|origin| origin == text).ok_or_else(|| raw.refuse(key, &format!("{text:?} is not an exact origin")))
+            origin
+                .filter(|origin| origin == text)
+                .ok_or_else(|| raw.refuse(key, &format!("{text:?} is not an exact origin")))
         })
         .collect()
 }
@@ -323,7 +335,8 @@ fn embedder(raw: &Raw) -> Result<Option<EmbedderSettings>, ConfigError> {
         }
         return Ok(None);
     };
-    let model = raw.optional("embedder.model")?.ok_or_else(|| raw.refuse("embedder.model", "`embedder.url` needs a model"))?;
+    let model =
+        raw.optional("embedder.model")?.ok_or_else(|| raw.refuse("embedder.model", "`embedder.url` needs a model"))?;
     let dimensions = raw.size("embedder.dimensions")?;
     if dimensions == 0 {
         return Err(raw.refuse("embedder.dimensions", "`embedder.url` needs the dimensions of its model"));
@@ -426,9 +439,11 @@ fn scalar(value: &toml::Value) -> Option<String> {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
         toml::Value::Boolean(bool) => Some(bool.to_string()),
-        toml::Value::Array(items) => {
-            items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>().map(|items| items.join(","))
-        }
+        toml::Value::Array(items) => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect::<Option<Vec<_>>>()
+            .map(|items| items.join(",")),
         _ => None,
     }
 }
@@ -451,7 +466,8 @@ mod tests {
     fn read(file: &str, environment: &[(&str, &str)], line: &[(&str, &str)]) -> Result<Settings, String> {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let line: Vec<_> = line.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        let raw = Raw::gather(Some((Path::new("chimera.toml"), file)), environment, &line).map_err(|e| e.to_string())?;
+        let raw =
+            Raw::gather(Some((Path::new("chimera.toml"), file)), environment, &line).map_err(|e| e.to_string())?;
         Settings::read(&raw).map_err(|error| error.to_string())
     }
 
@@ -482,8 +498,16 @@ mod tests {
             ("", Some(("CHIMERA_SERVER_LISTEN", "8080")), vec!["server.listen", "\"8080\"", "127.0.0.1:8080"]),
             ("", Some(("CHIMERA_LIMITS_MAX_DEPTH", "0")), vec!["limits.max_depth", "from 1 to 64"]),
             ("", Some(("CHIMERA_OUTBOX_WAIT", "1y")), vec!["outbox.wait", "500ms"]),
-            ("", Some(("CHIMERA_RELATIONAL_URL", "postgres://a:pw@h/d")), vec!["relational.url", "later release", "sqlite:PATH"]),
-            ("", Some(("CHIMERA_SERVER_CORS_ORIGINS", "https://a.example/")), vec!["server.cors_origins", "exact origin"]),
+            (
+                "",
+                Some(("CHIMERA_RELATIONAL_URL", "postgres://a:pw@h/d")),
+                vec!["relational.url", "later release", "sqlite:PATH"],
+            ),
+            (
+                "",
+                Some(("CHIMERA_SERVER_CORS_ORIGINS", "https://a.example/")),
+                vec!["server.cors_origins", "exact origin"],
+            ),
             ("", Some(("CHIMERA_EMBEDDER_MODEL", "x")), vec!["embedder.model", "embedder.url"]),
             ("", Some(("CHIMERA_EMBEDDER_URL", "http://h/v1")), vec!["embedder.model"]),
             ("", Some(("CHIMERA_LEDGER_BASE_URL", "https://h")), vec!["ledger.base_url", "later release"]),

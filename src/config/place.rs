@@ -25,8 +25,21 @@ pub fn accepts(store: Store) -> &'static str {
 }
 
 /// Schemes that later releases accept.
-const LATER: &[&str] =
-    &["postgres", "postgresql", "timescaledb", "redis", "rediss", "redis-cluster", "weaviate", "meilisearch", "elasticsearch", "s3", "r2", "http", "https"];
+const LATER: &[&str] = &[
+    "postgres",
+    "postgresql",
+    "timescaledb",
+    "redis",
+    "rediss",
+    "redis-cluster",
+    "weaviate",
+    "meilisearch",
+    "elasticsearch",
+    "s3",
+    "r2",
+    "http",
+    "https",
+];
 
 /// Reads a place.
 ///

@@ -64,9 +64,9 @@ impl Setting {
             Form::Text => "any text".to_owned(),
             Form::Bool => "`true` or `false`".to_owned(),
             Form::Count(least, most) => format!("a whole number from {least} to {most}"),
-            Form::Duration(least, most) => format!(
-                "a duration from {least} ms to {most} ms, such as `500ms`, `2s` or `5m`",
-            ),
+            Form::Duration(least, most) => {
+                format!("a duration from {least} ms to {most} ms, such as `500ms`, `2s` or `5m`",)
+            }
             Form::Retention => "a duration such as `90d` or `36h`, or nothing to keep everything".to_owned(),
             Form::Listen => "an address and a port, such as `127.0.0.1:8080`".to_owned(),
             Form::OptionalUrl => "an absolute http or https URL".to_owned(),

@@ -64,8 +64,8 @@
 //! copy made while it runs is not sound, since the stores are written independently of each other. A snapshot of the
 //! whole file system at one instant is what a crash of the machine would leave, and opens as after one.
 //!
-//! Keep the folder together. The search index is derived, but this release does not rebuild one that is lost, so it
-//! belongs in the backup too. Without `secret` (or another `data.secret`) old cursors and media addresses stop
+//! Keep the folder together; only `search` may be left out: the next start fills an empty index from the relational
+//! store. Without `secret` (or another `data.secret`) old cursors and media addresses stop
 //! working; nothing else depends on it.
 //!
 //! # What survives `kill -9`

@@ -12,6 +12,7 @@
 //! Variables are not part of what is cached: each request's are checked against their declared types, defaults are
 //! filled in (the executor would not, for `@skip` and `@include`) and the complexity they lead to is computed.
 
+use super::order::Shape;
 use super::{
     absent,
     limits::{Exceeded, Limits, MAX_NESTING, MAX_OPERATIONS},
@@ -97,6 +98,7 @@ pub(super) struct Operation {
     /// This operation alone, with the fragments it uses.
     pub(super) document: ExecutableDocument,
     variables: Vec<Declared>,
+    shape: Shape,
     depth: u64,
     cost: Arc<super::cost::Cost>,
 }
@@ -258,6 +260,7 @@ where
                     },
                     document: alone(&parsed, operation),
                     variables: values::declared(&operation.node, &|name| measured.not_null.contains(name)),
+                    shape: Shape::of(&parsed, &operation.node.selection_set.node),
                     depth: measured.depth,
                     cost: measured.cost,
                 })
@@ -365,6 +368,7 @@ where
             request.data = data;
             let mut response = self.runner.execute(request).await;
             outcome::complete(&self.types.registry, &operation.document, &mut response);
+            operation.shape.apply(&mut response.data);
             response
         }
         .boxed()
@@ -379,6 +383,7 @@ where
             .execute_stream(request)
             .map(move |mut response| {
                 outcome::complete(&types.registry, &operation.document, &mut response);
+                operation.shape.apply(&mut response.data);
                 response
             })
             .boxed()

@@ -9,6 +9,7 @@ mod engine;
 pub mod limits;
 mod measure;
 mod merge;
+mod order;
 mod outcome;
 pub mod refusal;
 mod stats;

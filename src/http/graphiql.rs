@@ -7,9 +7,7 @@
 //! Meant to be mounted with two routes: `/graphiql` to [`index`] and `/graphiql/{path:.*}` to [`file`].
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
@@ -30,10 +28,7 @@ const MISSING: &str = "this server was built without GraphiQL: build it again wi
 
 /// The content type and the bytes of a file of the page; `path` is relative to `/graphiql/`.
 pub fn asset(path: &str) -> Option<(&'static str, &'static [u8])> {
-    ASSETS
-        .iter()
-        .find(|(name, ..)| *name == path)
-        .map(|(_, content_type, bytes)| (*content_type, *bytes))
+    ASSETS.iter().find(|(name, ..)| *name == path).map(|(_, content_type, bytes)| (*content_type, *bytes))
 }
 
 /// Whether the page was built into this binary.
@@ -44,9 +39,8 @@ pub fn available() -> bool {
 /// The example documents as the page reads them: an array of `{name, query, variables}`, the one to open first in
 /// front. `variables` is JSON text, empty where a document takes none.
 pub fn examples_json() -> String {
-    let examples = EXAMPLES.iter().map(
-        |(name, query, variables)| json!({ "name": name, "query": query, "variables": variables }),
-    );
+    let examples =
+        EXAMPLES.iter().map(|(name, query, variables)| json!({ "name": name, "query": query, "variables": variables }));
     serde_json::Value::from_iter(examples).to_string()
 }
 
@@ -54,9 +48,7 @@ pub fn examples_json() -> String {
 pub async fn index() -> HttpResponse {
     match asset("index.html") {
         Some((content_type, bytes)) => response("index.html", content_type, bytes),
-        None => HttpResponse::NotFound()
-            .content_type("text/plain; charset=utf-8")
-            .body(MISSING),
+        None => HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body(MISSING),
     }
 }
 
@@ -84,11 +76,7 @@ fn response(path: &str, content_type: &'static str, body: impl Into<web::Bytes>)
 }
 
 fn cache_control(path: &str) -> &'static str {
-    if path.starts_with(HASHED) {
-        "public, max-age=31536000, immutable"
-    } else {
-        "no-cache"
-    }
+    if path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" }
 }
 
 #[cfg(test)]
@@ -100,22 +88,14 @@ mod tests {
     use super::*;
 
     async fn get(uri: &str) -> HttpResponse {
-        let app = App::new()
-            .route("/graphiql", web::get().to(index))
-            .route("/graphiql/{path:.*}", web::get().to(file));
+        let app = App::new().route("/graphiql", web::get().to(index)).route("/graphiql/{path:.*}", web::get().to(file));
         let app = init_service(app).await;
-        let (_, answer) = call_service(&app, TestRequest::get().uri(uri).to_request())
-            .await
-            .into_parts();
+        let (_, answer) = call_service(&app, TestRequest::get().uri(uri).to_request()).await.into_parts();
         answer.map_into_boxed_body()
     }
 
     fn header(answer: &HttpResponse, name: impl actix_web::http::header::AsHeaderName) -> &str {
-        answer
-            .headers()
-            .get(name)
-            .map(|value| value.to_str().unwrap())
-            .unwrap_or_default()
+        answer.headers().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
     #[actix_web::test]
@@ -124,19 +104,12 @@ mod tests {
             let answer = get(uri).await;
             if available() {
                 assert_eq!(answer.status(), StatusCode::OK, "{uri}");
-                assert_eq!(
-                    header(&answer, CACHE_CONTROL),
-                    "no-cache",
-                    "a new build must reach the browser"
-                );
+                assert_eq!(header(&answer, CACHE_CONTROL), "no-cache", "a new build must reach the browser");
                 assert_eq!(header(&answer, CONTENT_SECURITY_POLICY), POLICY);
             } else {
                 assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{uri}");
                 let body = to_bytes(answer.into_body()).await.unwrap();
-                assert!(
-                    String::from_utf8_lossy(&body).contains("npm"),
-                    "the answer names what is missing"
-                );
+                assert!(String::from_utf8_lossy(&body).contains("npm"), "the answer names what is missing");
             }
         }
     }
@@ -147,31 +120,16 @@ mod tests {
             let answer = get(&format!("/graphiql/{path}")).await;
             assert_eq!(answer.status(), StatusCode::OK, "{path}");
             assert_eq!(header(&answer, "content-type"), *content_type, "{path}");
-            assert_eq!(
-                header(&answer, CACHE_CONTROL).contains("immutable"),
-                path.starts_with("assets/"),
-                "{path}"
-            );
-            assert_ne!(
-                *content_type, "application/octet-stream",
-                "{path}: add its type to build.rs"
-            );
-            assert_eq!(
-                to_bytes(answer.into_body()).await.unwrap().as_ref(),
-                *bytes,
-                "{path}"
-            );
+            assert_eq!(header(&answer, CACHE_CONTROL).contains("immutable"), path.starts_with("assets/"), "{path}");
+            assert_ne!(*content_type, "application/octet-stream", "{path}: add its type to build.rs");
+            assert_eq!(to_bytes(answer.into_body()).await.unwrap().as_ref(), *bytes, "{path}");
         }
     }
 
     #[actix_web::test]
     async fn an_unknown_file_is_absent() {
         for path in ["nothing.js", "../Cargo.toml", "assets/", "index.html/"] {
-            assert_eq!(
-                get(&format!("/graphiql/{path}")).await.status(),
-                StatusCode::NOT_FOUND,
-                "{path}"
-            );
+            assert_eq!(get(&format!("/graphiql/{path}")).await.status(), StatusCode::NOT_FOUND, "{path}");
         }
     }
 
@@ -183,28 +141,18 @@ mod tests {
         let examples: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
         assert_eq!(examples.len(), EXAMPLES.len());
         let names: Vec<_> = EXAMPLES.iter().map(|(name, ..)| *name).collect();
-        assert!(
-            !names.contains(&"overview") || names.starts_with(&["overview"]),
-            "{names:?}"
-        );
+        assert!(!names.contains(&"overview") || names.starts_with(&["overview"]), "{names:?}");
         assert!(names.get(1..).unwrap_or_default().is_sorted(), "{names:?}");
         for example in examples {
             let variables = example["variables"].as_str().unwrap();
-            assert!(
-                variables.is_empty()
-                    || serde_json::from_str::<serde_json::Value>(variables).is_ok(),
-                "{example}"
-            );
+            assert!(variables.is_empty() || serde_json::from_str::<serde_json::Value>(variables).is_ok(), "{example}");
         }
     }
 
     #[test]
     fn the_policy_allows_no_foreign_host() {
         for word in POLICY.split([' ', ';']).filter(|word| !word.is_empty()) {
-            assert!(
-                !word.contains('*') && !word.contains("//") && word != "'unsafe-eval'",
-                "{word}"
-            );
+            assert!(!word.contains('*') && !word.contains("//") && word != "'unsafe-eval'", "{word}");
         }
         assert!(POLICY.contains("script-src 'self';"), "no inline script");
     }

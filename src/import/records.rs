@@ -213,11 +213,12 @@ impl<'a> Importer<'a> {
         for (number, plan) in planned {
             let mut one = self.work();
             plan.add(&mut one);
-            let verdict = match if one.is_empty() { Ok(Default::default()) } else { one.commit(self.stores, self.scope).await } {
-                Ok(_) => plan.verdict(),
-                Err(error) if is_refusal(error.kind()) => Verdict::Refused(error.message().to_owned()),
-                Err(error) => return Err(error),
-            };
+            let verdict =
+                match if one.is_empty() { Ok(Default::default()) } else { one.commit(self.stores, self.scope).await } {
+                    Ok(_) => plan.verdict(),
+                    Err(error) if is_refusal(error.kind()) => Verdict::Refused(error.message().to_owned()),
+                    Err(error) => return Err(error),
+                };
             verdicts.push((number, verdict));
         }
         Ok(verdicts)
@@ -234,7 +235,10 @@ impl<'a> Importer<'a> {
         for (number, line) in &lines {
             match memory_record(line, &Build { scope: self.scope, now: self.clock.now(), personas: &personas }) {
                 Ok(record) if seen.insert(record.id) => records.push((*number, record, line.occurred_at.is_some())),
-                Ok(_) => verdicts.push((*number, Verdict::Refused("externalId: an earlier line close by has the same one".to_owned()))),
+                Ok(_) => verdicts.push((
+                    *number,
+                    Verdict::Refused("externalId: an earlier line close by has the same one".to_owned()),
+                )),
                 Err(reason) => verdicts.push((*number, Verdict::Refused(reason))),
             }
         }
@@ -318,9 +322,10 @@ fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
 fn parse<L: DeserializeOwned>(batch: &Batch) -> (Vec<(u64, L)>, Verdicts) {
     let (mut lines, mut verdicts) = (Vec::new(), Vec::new());
     for (number, text) in &batch.lines {
-        let parsed = text.as_ref().map_err(Clone::clone).and_then(|text| {
-            serde_json::from_str(text).map_err(|error| format!("{error}"))
-        });
+        let parsed = text
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|text| serde_json::from_str(text).map_err(|error| format!("{error}")));
         match parsed {
             Ok(line) => lines.push((*number, line)),
             Err(reason) => verdicts.push((*number, Verdict::Refused(reason))),

@@ -48,7 +48,10 @@ fn pinned(name: &str, text: &str) {
         return;
     }
     let expected = fs::read_to_string(&path).unwrap_or_default();
-    assert!(expected == text, "{name} differs from the committed snapshot; look at the difference, then run with UPDATE_SNAPSHOTS=1\n--- committed\n{expected}\n--- now\n{text}");
+    assert!(
+        expected == text,
+        "{name} differs from the committed snapshot; look at the difference, then run with UPDATE_SNAPSHOTS=1\n--- committed\n{expected}\n--- now\n{text}"
+    );
 }
 
 #[tokio::test]
@@ -97,7 +100,8 @@ async fn the_first_example_touches_all_seven_stores() {
 #[tokio::test]
 async fn only_what_is_selected_is_read() {
     let test = TestApp::demo().await;
-    let answer = test.ask("{ personas(first: 3) { nodes { handle } } service { version } viewer { role } }", json!({})).await;
+    let answer =
+        test.ask("{ personas(first: 3) { nodes { handle } } service { version } viewer { role } }", json!({})).await;
     answer.data();
     assert_eq!(answer.calls.values().sum::<u32>(), 1, "{:?}", answer.calls);
     test.app.stop().await;

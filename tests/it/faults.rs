@@ -45,7 +45,9 @@ fn lost(whole: &Value, partial: &Value, path: &str, into: &mut Vec<String>) {
     match (whole, partial) {
         (Value::Null, Value::Null) => {}
         (_, Value::Null) => into.push(path.trim_start_matches('.').to_owned()),
-        (Value::Object(a), Value::Object(b)) => a.iter().for_each(|(name, value)| lost(value, &b[name], &format!("{path}.{name}"), into)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.iter().for_each(|(name, value)| lost(value, &b[name], &format!("{path}.{name}"), into))
+        }
         (Value::Array(a), Value::Array(b)) => {
             a.iter().zip(b).enumerate().for_each(|(index, (a, b))| lost(a, b, &format!("{path}.{index}"), into));
         }
@@ -56,7 +58,9 @@ fn lost(whole: &Value, partial: &Value, path: &str, into: &mut Vec<String>) {
 #[tokio::test]
 async fn a_store_that_fails_costs_its_own_fields_and_nothing_else() {
     let deadline = Duration::from_millis(400);
-    let test = TestApp::with(&[("guard.deadline", "20s"), ("guard.breaker_failures", "3"), ("guard.breaker_open", "1ms")]).await;
+    let test =
+        TestApp::with(&[("guard.deadline", "20s"), ("guard.breaker_failures", "3"), ("guard.breaker_open", "1ms")])
+            .await;
     let document = &documents()["overview"];
     let whole = test.ask(document, json!({})).await.data().clone();
     test.app.stop().await;
@@ -122,7 +126,10 @@ async fn heal(test: &TestApp, document: &str, whole: &Value) {
     panic!("the store did not heal");
 }
 
-pub async fn open_again(settings: &chimera::config::Settings, clock: std::sync::Arc<chimera_stores::ManualClock>) -> chimera::app::App {
+pub async fn open_again(
+    settings: &chimera::config::Settings,
+    clock: std::sync::Arc<chimera_stores::ManualClock>,
+) -> chimera::app::App {
     for _ in 0..200 {
         match chimera::app::App::open(settings, clock.clone()).await {
             Ok(mut app) => {
@@ -142,9 +149,12 @@ async fn an_absent_store_costs_its_own_fields_and_nothing_else() {
     let answer = test.ask("{ personas(first: 1) { nodes { handle ledgerEntries(first: 1) { nodes { kind } } } } search(query: \"x\") { totalCount } }", json!({})).await;
     assert_eq!(answer.body["data"]["personas"]["nodes"].as_array().unwrap().len(), 1);
     let errors = answer.errors();
-    assert_eq!(errors, [
-        ("personas.nodes.0.ledgerEntries".to_owned(), "STORE_UNAVAILABLE".to_owned()),
-        ("search".to_owned(), "STORE_UNAVAILABLE".to_owned()),
-    ]);
+    assert_eq!(
+        errors,
+        [
+            ("personas.nodes.0.ledgerEntries".to_owned(), "STORE_UNAVAILABLE".to_owned()),
+            ("search".to_owned(), "STORE_UNAVAILABLE".to_owned()),
+        ]
+    );
     test.app.stop().await;
 }

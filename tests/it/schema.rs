@@ -1,13 +1,19 @@
 //! `schema.graphql` is what is served, and every part of it is documented.
 
-use async_graphql::parser::{parse_schema, types::{TypeKind, TypeSystemDefinition}};
+use async_graphql::parser::{
+    parse_schema,
+    types::{TypeKind, TypeSystemDefinition},
+};
 use std::path::PathBuf;
 
 #[test]
 fn schema_graphql_is_what_is_served() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schema.graphql");
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == chimera::graphql::sdl(), "schema.graphql differs from the schema; look at the difference, then run `chimera schema > schema.graphql`");
+    assert!(
+        committed == chimera::graphql::sdl(),
+        "schema.graphql differs from the schema; look at the difference, then run `chimera schema > schema.graphql`"
+    );
 }
 
 #[test]
@@ -26,7 +32,9 @@ fn every_part_of_the_schema_is_documented() {
         note(definition.description.is_some(), name.clone());
         match definition.kind {
             TypeKind::Object(object) => fields(&name, object.fields.into_iter().map(|field| field.node), &mut note),
-            TypeKind::Interface(interface) => fields(&name, interface.fields.into_iter().map(|field| field.node), &mut note),
+            TypeKind::Interface(interface) => {
+                fields(&name, interface.fields.into_iter().map(|field| field.node), &mut note)
+            }
             TypeKind::Enum(values) => {
                 for value in values.values {
                     note(value.node.description.is_some(), format!("{name}.{}", value.node.value.node));

@@ -30,9 +30,8 @@ use async_trait::async_trait;
 use entity::{api_key, membership, organization, outbox_entry};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
-    Statement, TransactionTrait,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, Statement, TransactionTrait,
 };
 use std::{fmt, path::Path, sync::Arc};
 use table::for_kind;
