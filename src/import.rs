@@ -6,14 +6,18 @@
 
 mod lines;
 mod records;
+mod shapes;
 
-pub use lines::{Batch, Lines};
+pub use lines::{Batch, Lines, MAX_LINE_BYTES};
 pub use records::Kind;
 
 use crate::{relay::Relay, stores::Stores};
 use chimera_stores::{Clock, Scope, StoreError};
 use records::{Importer, Verdict};
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::io::AsyncBufRead;
 
 /// Lines of one batch: one transaction each.
@@ -73,7 +77,7 @@ pub async fn import(
                 Verdict::Unchanged => summary.unchanged += 1,
                 Verdict::Refused(reason) => {
                     summary.failed += 1;
-                    progress.refused(line, &reason);
+                    progress.refused(line, &one_line(&reason));
                 }
             }
         }
@@ -81,6 +85,39 @@ pub async fn import(
         progress.advanced(batch.bytes);
     }
     Ok(summary)
+}
+
+/// Goes on carrying what the memory and search stores have not taken yet, for `budget` at the most; answers how many
+/// entries are still waiting.
+///
+/// # Errors
+/// What the relational store says.
+pub async fn settle(stores: &Stores, relay: &Relay, scope: &Scope, budget: Duration) -> Result<u64, StoreError> {
+    let until = Instant::now() + budget;
+    loop {
+        let waiting = stores.relational.outbox_depth(scope).await?.into_values().sum();
+        if waiting == 0 || Instant::now() >= until {
+            return Ok(waiting);
+        }
+        if relay.drain().await? == 0 {
+            // What failed is tried again after a moment.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// A reason may quote the file: what it quotes must neither fill the terminal nor steer it.
+fn one_line(reason: &str) -> String {
+    const MOST: usize = 400;
+    let mut shown = String::new();
+    for char in reason.chars() {
+        if shown.len() >= MOST {
+            shown.push('…');
+            break;
+        }
+        if char.is_control() { shown.extend(char.escape_default()) } else { shown.push(char) }
+    }
+    shown
 }
 
 /// Why an import ended early.

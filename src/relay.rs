@@ -15,14 +15,22 @@ use entity::outbox_entry::{Model as OutboxEntry, Target};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
 };
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
-/// Entries of one batch: large enough that a bulk import is not a round trip a row.
+/// Entries of one batch at the most: large enough that a bulk import is not a round trip a row.
 const BATCH: u32 = 500;
+/// Entries of the first batch, before it is known how fast a store takes them.
+const FIRST_BATCH: u32 = 32;
+/// How long a batch is to take. Well below a store's deadline: a batch that never ends in time would be repeated for
+/// ever, and a memory store that makes vectors takes milliseconds an entry.
+const AIM: Duration = Duration::from_millis(250);
 /// How long a loop sleeps when nothing wakes it: bounds the delay of a retry and of another process's commits.
 const POLL: Duration = Duration::from_millis(500);
 /// How many settled entries are remembered for callers that come to wait after the relay was done.
@@ -75,6 +83,7 @@ struct Inner {
     stores: Stores,
     clock: Arc<dyn Clock>,
     wake: [Notify; 2],
+    sizes: [AtomicU32; 2],
     progress: Mutex<Progress>,
 }
 
@@ -85,7 +94,8 @@ pub struct Relay(Arc<Inner>);
 impl Relay {
     /// A relay over these stores; it does nothing until [`Relay::run`] or [`Relay::drain`].
     pub fn new(stores: Stores, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Inner { stores, clock, wake: [Notify::new(), Notify::new()], progress: Mutex::default() }))
+        let (wake, sizes) = ([Notify::new(), Notify::new()], [FIRST_BATCH, FIRST_BATCH].map(AtomicU32::new));
+        Self(Arc::new(Inner { stores, clock, wake, sizes, progress: Mutex::default() }))
     }
 
     /// Starts both loops; they end when the returned handles are aborted.
@@ -174,8 +184,11 @@ impl Relay {
     async fn step(&self, target: Target) -> Result<Step> {
         let relay = Scope::system(Uuid::nil());
         let relational = &self.0.stores.relational;
-        let entries = relational.outbox_due(&relay, target, BATCH).await?;
-        let full = entries.len() == BATCH as usize;
+        let size = self.size(target);
+        let limit = size.load(Ordering::Relaxed);
+        let entries = relational.outbox_due(&relay, target, limit).await?;
+        let full = entries.len() == limit as usize;
+        let started = Instant::now();
         let mut settlements = Vec::with_capacity(entries.len());
         for entries in entries.chunk_by(|a, b| a.organization_id == b.organization_id) {
             let results = self.apply(target, entries).await;
@@ -186,6 +199,7 @@ impl Relay {
         if settlements.is_empty() {
             return Ok(Step { done: 0, full: false });
         }
+        size.store(next_size(limit, settlements.len(), started.elapsed()), Ordering::Relaxed);
         relational.outbox_settle(&relay, &settlements).await?;
         let mut progress = self.0.progress.lock();
         let mut done = 0;
@@ -196,6 +210,14 @@ impl Relay {
             }
         }
         Ok(Step { done, full })
+    }
+
+    fn size(&self, target: Target) -> &AtomicU32 {
+        let [memory, search] = &self.0.sizes;
+        match target {
+            Target::Memory => memory,
+            Target::Search => search,
+        }
     }
 
     async fn apply(&self, target: Target, entries: &[OutboxEntry]) -> Vec<Result<()>> {
@@ -229,6 +251,19 @@ impl Relay {
         );
         tracing::warn!(sequence = entry.sequence, target = ?entry.target, attempts = entry.attempts, error = %error.chain(), "an outbox entry was not applied");
         Settlement::Retry { not_before: self.0.clock.now() + wait, error: error.to_string() }
+    }
+}
+
+/// How many entries the next batch takes, after one of `taken` took `elapsed`: what fits [`AIM`], and at most twice as
+/// many as before. A batch that was not full says nothing about larger ones.
+fn next_size(limit: u32, taken: usize, elapsed: Duration) -> u32 {
+    let taken = u32::try_from(taken).unwrap_or(limit);
+    let micros = elapsed.as_micros().max(1);
+    let fits = u32::try_from(u128::from(taken) * AIM.as_micros() / micros).unwrap_or(u32::MAX);
+    match (elapsed > AIM, taken == limit) {
+        (true, _) => fits.clamp(1, limit),
+        (false, true) => fits.clamp(limit, limit.saturating_mul(2)).min(BATCH),
+        (false, false) => limit,
     }
 }
 
@@ -267,4 +302,25 @@ async fn apply<C: serde::de::DeserializeOwned>(
             None => results.next().unwrap_or_else(missing),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_batch_follows_the_speed_of_the_store() {
+        let (fast, slow, hung) = (Duration::from_millis(5), Duration::from_secs(1), Duration::from_secs(20));
+        let mut size = FIRST_BATCH;
+        for _ in 0..5 {
+            size = next_size(size, size as usize, fast);
+        }
+        assert_eq!(size, BATCH);
+        assert_eq!(next_size(BATCH, 500, slow), 125);
+        assert_eq!(next_size(125, 125, Duration::from_millis(250)), 125);
+        assert_eq!(next_size(125, 3, fast), 125, "a few entries say nothing about many");
+        assert_eq!(next_size(32, 32, hung), 1, "no batch is empty");
+        assert_eq!(next_size(1, 1, hung), 1);
+        assert_eq!(next_size(1, 1, Duration::ZERO), 2, "and it recovers");
+    }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chimera_stores::{
     Clock, ErrorKind, Result, Scope,
     episodic::{NewTask, Turn, TurnRole},
-    ledger::{self, Address, Operation, Submission, Token},
+    ledger::{self, Address, Operation, Submission, Token, embedded::local_address},
     media::UploadSpec,
     memory::{self, Definition, Interaction, MemoryKind, MemoryRecord},
     relational::Committed,
@@ -612,8 +612,6 @@ fn video_id(index: usize, number: i64) -> Uuid {
     id(&format!("video {index}"), usize::try_from(number).unwrap_or_default())
 }
 
-/// The embedded chain's notation: `local:` and 40 hex digits.
 fn address(index: usize) -> Address {
-    let digest = hex::encode(Sha256::digest(id("wallet", index)));
-    Address(format!("local:{}", digest.get(..40).unwrap_or_default()))
+    local_address(id("wallet", index))
 }

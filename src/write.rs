@@ -11,6 +11,7 @@ use chimera_stores::{
 };
 use chrono::{DateTime, Utc};
 use entity::outbox_entry::Target;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -236,4 +237,13 @@ fn first_words(text: &str) -> String {
     let cut: String = line.chars().take(80).collect();
     let end = cut.rfind(' ').unwrap_or(cut.len());
     format!("{}…", cut.get(..end).unwrap_or(&cut).trim_end())
+}
+
+/// A version of a memory above `before` and above every other this process has given: the time in microseconds, or one
+/// more than the last when the clock stands still or jumps back. For whatever writes memories under derived ids.
+pub fn memory_version_after(before: i64, now: DateTime<Utc>) -> i64 {
+    static LAST: Mutex<i64> = Mutex::new(0);
+    let mut last = LAST.lock();
+    *last = now.timestamp_micros().max(last.saturating_add(1)).max(before.saturating_add(1));
+    *last
 }

@@ -1,6 +1,6 @@
 //! `chimera doctor`: tries each store by itself.
 
-use super::Failure;
+use super::{Failure, say};
 use crate::{
     app::{DataFolder, Opener},
     config::Settings,
@@ -10,16 +10,16 @@ use std::process::ExitCode;
 
 pub(super) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let folder = DataFolder::open(&settings.data_dir)?;
-    println!("data folder  {}  can be written", settings.data_dir.display());
+    say(format_args!("data folder  {}  can be written", settings.data_dir.display()))?;
     let opener = Opener::detached(settings, &folder)?;
     let mut healthy = true;
     for store in Store::ALL {
         match opener.check(store).await {
-            Ok(true) => println!("{store:<12} ok"),
-            Ok(false) => println!("{store:<12} off"),
+            Ok(true) => say(format_args!("{store:<12} ok"))?,
+            Ok(false) => say(format_args!("{store:<12} off"))?,
             Err(error) => {
                 healthy = false;
-                println!("{store:<12} {}\n{:13}{}", error.message(), "", advice(&error));
+                say(format_args!("{store:<12} {}\n{:13}{}", error.message(), "", advice(&error)))?;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `chimera import`: a file in, a progress bar, a summary.
 
-use super::{Failure, store::organization};
+use super::{Failure, complain, say, store::organization};
 use crate::{
     app::App,
     config::Settings,
@@ -8,8 +8,11 @@ use crate::{
 };
 use chimera_stores::Scope;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 use tokio::io::{AsyncRead, BufReader};
+
+/// How long the end of an import waits for stores that lag behind.
+const SETTLE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(settings: &Settings, kind: Kind, file: &Path, handle: &str) -> Result<ExitCode, Failure> {
     let (input, size): (Box<dyn AsyncRead + Unpin>, Option<u64>) = if file == Path::new("-") {
@@ -35,22 +38,24 @@ pub(super) async fn run(settings: &Settings, kind: Kind, file: &Path, handle: &s
     let input = BufReader::with_capacity(1 << 16, input);
     let result = import::import(&shared.stores, &shared.relay, &shared.clock, &scope, kind, input, &mut bar).await;
     bar.0.finish_and_clear();
-    let pending: u64 = shared.stores.relational.outbox_depth(&scope).await?.into_values().sum();
-    app.stop().await;
     let summary = result.map_err(|error| match error {
         ImportError::Store(error) => Failure::Store(error),
         ImportError::Read(error) => Failure::Other(format!("{} cannot be read: {error}", file.display())),
     })?;
-    println!(
+    let waiting = import::settle(&shared.stores, &shared.relay, &scope, SETTLE).await?;
+    app.stop().await;
+    say(format_args!(
         "{} lines: {} created, {} updated, {} unchanged, {} refused",
         summary.lines(),
         summary.created,
         summary.updated,
         summary.unchanged,
         summary.failed,
-    );
-    if pending > 0 {
-        println!("{pending} changes wait for the memory or search store; the server applies them when it runs");
+    ))?;
+    if waiting > 0 {
+        say(format_args!(
+            "{waiting} changes wait for the memory or search store; the server applies them when it runs"
+        ))?;
     }
     Ok(if summary.failed > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
@@ -74,6 +79,6 @@ impl Progress for Bar {
     }
 
     fn refused(&mut self, line: u64, reason: &str) {
-        self.0.suspend(|| eprintln!("line {line}: {reason}"));
+        self.0.suspend(|| complain(format_args!("line {line}: {reason}")));
     }
 }

@@ -14,6 +14,8 @@ use crate::{
 };
 use clap::{Args, Parser, Subcommand};
 use std::{
+    fmt,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -127,20 +129,22 @@ pub fn main() -> ExitCode {
             if let Failure::Store(error) | Failure::Start(StartError::Store(error)) = &failure {
                 tracing::debug!(error = %error.chain(), "command failed");
             }
-            eprintln!("chimera: {failure}");
+            complain(format_args!("chimera: {failure}"));
             ExitCode::from(2)
         }
     }
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let raw = gather(&cli.options)?;
+    // These need no settings at all.
     match &cli.command {
-        // These need no valid settings.
         Some(Command::Schema) => return print(&graphql::sdl()),
         Some(Command::Config(ConfigCommand::Table)) => return print(&crate::config::markdown()),
-        Some(Command::Config(ConfigCommand::Show)) => return print(&config::show(&raw)),
         _ => {}
+    }
+    let raw = gather(&cli.options)?;
+    if let Some(Command::Config(ConfigCommand::Show)) = &cli.command {
+        return print(&config::show(&raw));
     }
     let settings = Settings::read(&raw)?;
     crate::logging::start(&settings);
@@ -164,11 +168,23 @@ fn wait(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<Exit
 
 /// Prints, minding that the reader may have gone (`chimera schema | head`).
 fn print(text: &str) -> Result<ExitCode, Failure> {
-    use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Other(error.to_string())),
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Other(format!("standard output cannot be written: {error}")))
+        }
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Prints a line, like [`print`].
+fn say(line: fmt::Arguments<'_>) -> Result<(), Failure> {
+    print(&format!("{line}\n")).map(drop)
+}
+
+/// A line for the person at the terminal. Nobody is left to hear that it cannot be written.
+fn complain(line: fmt::Arguments<'_>) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 fn gather(options: &Options) -> Result<Raw, Failure> {

@@ -50,6 +50,8 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     app.stop().await;
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
+        // As a shell reports a program that SIGINT ended.
+        Err(http::ServeError::Interrupted) => Ok(ExitCode::from(130)),
         Err(error) => Err(Failure::Other(error.to_string())),
     }
 }

@@ -1,6 +1,6 @@
 //! `chimera migrate`, `chimera seed` and `chimera key`.
 
-use super::Failure;
+use super::{Failure, complain, say};
 use crate::{
     app::{App, DataFolder, Opener},
     config::Settings,
@@ -30,7 +30,7 @@ pub(super) async fn migrate(settings: &Settings, down: Option<u32>) -> Result<Ex
     let folder = DataFolder::open(&settings.data_dir)?;
     let opener = Opener::detached(settings, &folder)?;
     for line in opener.migrate(down).await? {
-        println!("{line}");
+        say(format_args!("{line}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -39,7 +39,7 @@ pub(super) async fn write_demo(settings: &Settings) -> Result<ExitCode, Failure>
     let app = App::open_now(settings).await?;
     app.seed().await?;
     app.stop().await;
-    println!("the demo data is in {}", settings.data_dir.display());
+    say(format_args!("the demo data is in {}", settings.data_dir.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -80,8 +80,8 @@ pub(super) async fn key(settings: &Settings, name: &str, handle: &str, role: Key
     });
     work.commit(stores, &Scope::system(organization_id)).await?;
     app.stop().await;
-    eprintln!("send it as `Authorization: Bearer …`; it is not shown again:");
-    println!("{token}");
+    complain(format_args!("send it as `Authorization: Bearer …`; it is not shown again:"));
+    say(format_args!("{token}"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,9 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 /// The longest line: more than any record needs, and small enough that a batch fits in memory.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
+/// A batch ends early when it has covered this many bytes, so that memory stays bounded with long lines too.
+const MAX_BATCH_BYTES: u64 = 8 << 20;
+
 /// Some lines of a file.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -33,7 +36,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
     /// When the input cannot be read.
     pub async fn next_batch(&mut self, limit: usize) -> io::Result<Option<Batch>> {
         let mut batch = Batch::default();
-        while batch.lines.len() < limit {
+        while batch.lines.len() < limit && batch.bytes < MAX_BATCH_BYTES {
             let Some((text, bytes)) = self.next_line().await? else { break };
             batch.bytes += bytes;
             if !matches!(&text, Ok(text) if text.trim().is_empty()) {

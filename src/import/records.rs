@@ -1,22 +1,27 @@
-//! What a line may hold, by kind, and how a batch of lines becomes one transaction.
+//! How a batch of lines becomes one transaction, and what became of each line.
 //!
-//! Rows name their persona by its handle (`persona`). A batch is committed whole; when the store refuses it, its lines
-//! are committed one by one, so that the bad one alone is refused.
+//! A batch is committed whole; when the store refuses it, its lines are committed one by one, so that the bad one alone
+//! is refused. What a line may hold is decided in `shapes`.
 
-use super::lines::Batch;
+use super::{
+    lines::Batch,
+    shapes::{
+        Build, Line, MemoryLine, PersonaLine, RenderEventLine, memory_record, persona_row, post_row, render_event,
+        video_row,
+    },
+};
 use crate::{
     stores::Stores,
-    write::{Searchable, UnitOfWork},
+    write::{Searchable, UnitOfWork, memory_version_after},
 };
 use chimera_stores::{
     Clock, ErrorKind, Result, Scope,
-    memory::{self, MemoryKind, MemoryRecord},
+    memory::{self, MemoryRecord},
     relational::{Column, Record},
-    telemetry::{RenderEvent, Stage},
 };
 use chrono::{DateTime, Utc};
-use entity::{Strings, persona, post, video};
-use serde::{Deserialize, de::DeserializeOwned};
+use entity::{persona, post, video};
+use serde::de::DeserializeOwned;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -52,78 +57,6 @@ pub enum Verdict {
 }
 
 type Verdicts = Vec<(u64, Verdict)>;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PersonaLine {
-    external_id: String,
-    handle: String,
-    name: String,
-    status: Option<persona::Status>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct VideoLine {
-    external_id: String,
-    persona: String,
-    title: String,
-    description: Option<String>,
-    #[serde(default)]
-    tags: Vec<String>,
-    category: Option<String>,
-    duration_ms: Option<i64>,
-    published_at: Option<DateTime<Utc>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PostLine {
-    external_id: String,
-    persona: String,
-    text: String,
-    #[serde(default)]
-    topics: Vec<String>,
-    platform: String,
-    published_at: Option<DateTime<Utc>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct MemoryLine {
-    external_id: String,
-    persona: String,
-    text: String,
-    kind: Option<MemoryKind>,
-    importance: Option<f32>,
-    source: Option<String>,
-    #[serde(default)]
-    tags: Vec<String>,
-    occurred_at: Option<DateTime<Utc>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RenderEventLine {
-    external_id: String,
-    /// External id of the video.
-    video: String,
-    stage: Stage,
-    at: DateTime<Utc>,
-    duration_ms: i64,
-    #[serde(default)]
-    cost_micros: i64,
-    #[serde(default)]
-    frames: i64,
-    #[serde(default)]
-    gpu_seconds: f64,
-    #[serde(default = "yes")]
-    succeeded: bool,
-}
-
-const fn yes() -> bool {
-    true
-}
 
 /// Turns batches of lines into transactions.
 pub struct Importer<'a> {
@@ -174,18 +107,11 @@ impl<'a> Importer<'a> {
         let (mut seen, mut planned) = (HashSet::new(), Vec::new());
         for ((number, line), before) in lines.iter().zip(existing) {
             let build_with = Build { scope: self.scope, now: self.clock.now(), personas: &personas };
-            let verdict = if seen.insert(line.external_id()) {
-                match build(line, &build_with) {
-                    Ok(row) => {
-                        planned.push((*number, plan(before, row)));
-                        continue;
-                    }
-                    Err(reason) => Verdict::Refused(reason),
-                }
-            } else {
-                Verdict::Refused("externalId: an earlier line close by has the same one".to_owned())
-            };
-            verdicts.push((*number, verdict));
+            match build(line, &build_with) {
+                Ok(row) if seen.insert(line.external_id()) => planned.push((*number, plan(before, row))),
+                Ok(_) => verdicts.push((*number, repeated())),
+                Err(reason) => verdicts.push((*number, Verdict::Refused(reason))),
+            }
         }
         verdicts.extend(self.commit(planned).await?);
         verdicts.sort_by_key(|(number, _)| *number);
@@ -235,10 +161,7 @@ impl<'a> Importer<'a> {
         for (number, line) in &lines {
             match memory_record(line, &Build { scope: self.scope, now: self.clock.now(), personas: &personas }) {
                 Ok(record) if seen.insert(record.id) => records.push((*number, record, line.occurred_at.is_some())),
-                Ok(_) => verdicts.push((
-                    *number,
-                    Verdict::Refused("externalId: an earlier line close by has the same one".to_owned()),
-                )),
+                Ok(_) => verdicts.push((*number, repeated())),
                 Err(reason) => verdicts.push((*number, Verdict::Refused(reason))),
             }
         }
@@ -247,9 +170,12 @@ impl<'a> Importer<'a> {
         let mut work = self.work();
         for ((number, mut record, dated), before) in records.into_iter().zip(existing) {
             let verdict = match before {
-                None => Verdict::Created,
+                None => {
+                    record.version = memory_version_after(0, self.clock.now());
+                    Verdict::Created
+                }
                 Some(before) => {
-                    record.version = before.version + 1;
+                    record.version = memory_version_after(before.version, self.clock.now());
                     record.created_at = before.created_at;
                     if !dated {
                         record.occurred_at = before.occurred_at;
@@ -276,13 +202,14 @@ impl<'a> Importer<'a> {
         let found = self.stores.relational.find::<video::Model>(self.scope, Column::ExternalId, &names).await?;
         let videos: HashMap<String, video::Model> =
             names.into_iter().zip(found).filter_map(|(name, row)| Some((name, row?))).collect();
-        let (mut numbers, mut events) = (Vec::new(), Vec::new());
+        let (mut seen, mut numbers, mut events) = (HashSet::new(), Vec::new(), Vec::new());
         for (number, line) in &lines {
             match render_event(self.scope, line, &videos) {
-                Ok(event) => {
+                Ok(event) if seen.insert(event.id) => {
                     numbers.push(*number);
                     events.push(event);
                 }
+                Ok(_) => verdicts.push((*number, repeated())),
                 Err(reason) => verdicts.push((*number, Verdict::Refused(reason))),
             }
         }
@@ -299,7 +226,10 @@ impl<'a> Importer<'a> {
             let verdict = match outcome {
                 Ok(()) if before.is_some() => Verdict::Unchanged,
                 Ok(()) => Verdict::Created,
-                Err(error) if is_refusal(error.kind()) => Verdict::Refused(error.message().to_owned()),
+                // The store numbers the events of a call; here it is always the first and only one.
+                Err(error) if is_refusal(error.kind()) => {
+                    Verdict::Refused(error.message().replacen("event 0", "the event", 1))
+                }
                 Err(error) => return Err(error),
             };
             verdicts.push((number, verdict));
@@ -307,6 +237,11 @@ impl<'a> Importer<'a> {
         verdicts.sort_by_key(|(number, _)| *number);
         Ok(verdicts)
     }
+}
+
+/// Two lines of one batch cannot both be the thing with this id; a batch later, the line would be a change of it.
+fn repeated() -> Verdict {
+    Verdict::Refused("externalId: an earlier line close by has the same one".to_owned())
 }
 
 /// Whether the line is to blame, not the store.
@@ -325,7 +260,7 @@ fn parse<L: DeserializeOwned>(batch: &Batch) -> (Vec<(u64, L)>, Verdicts) {
         let parsed = text
             .as_ref()
             .map_err(Clone::clone)
-            .and_then(|text| serde_json::from_str(text).map_err(|error| format!("{error}")));
+            .and_then(|text| serde_json::from_str(text).map_err(|error| words(&error)));
         match parsed {
             Ok(line) => lines.push((*number, line)),
             Err(reason) => verdicts.push((*number, Verdict::Refused(reason))),
@@ -334,26 +269,15 @@ fn parse<L: DeserializeOwned>(batch: &Batch) -> (Vec<(u64, L)>, Verdicts) {
     (lines, verdicts)
 }
 
-trait Line: DeserializeOwned {
-    fn external_id(&self) -> &str;
-    fn persona(&self) -> &str;
+/// What is wrong with a line of JSON. The parser counts lines inside the text it was given, which is always the first.
+fn words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    match text.strip_suffix(&place) {
+        Some(text) => format!("{text} (at column {})", error.column()),
+        None => text,
+    }
 }
-
-macro_rules! lines {
-    ($($line:ident $persona:ident),*) => { $(
-        impl Line for $line {
-            fn external_id(&self) -> &str {
-                &self.external_id
-            }
-
-            fn persona(&self) -> &str {
-                &self.$persona
-            }
-        }
-    )* };
-}
-
-lines!(PersonaLine handle, VideoLine persona, PostLine persona, MemoryLine persona);
 
 enum Plan<R> {
     Insert(R),
@@ -431,158 +355,4 @@ fn plan<R: Imported + PartialEq + Clone>(before: Option<R>, mut row: R) -> Plan<
     }
     row.next(now);
     Plan::Update(before, row)
-}
-
-/// What every row is built with.
-struct Build<'a> {
-    scope: &'a Scope,
-    now: DateTime<Utc>,
-    personas: &'a HashMap<String, Uuid>,
-}
-
-impl Build<'_> {
-    fn persona(&self, handle: &str) -> Result<Uuid, String> {
-        self.personas.get(handle).copied().ok_or_else(|| format!("persona: there is no persona {handle:?}"))
-    }
-}
-
-fn check(field: &str, text: &str, max_bytes: usize) -> Result<(), String> {
-    if text.trim().is_empty() {
-        return Err(format!("{field}: it is blank"));
-    }
-    if text.len() > max_bytes {
-        return Err(format!("{field}: it has {} bytes; at most {max_bytes} are accepted", text.len()));
-    }
-    Ok(())
-}
-
-fn persona_row(line: &PersonaLine, build: &Build<'_>) -> Result<persona::Model, String> {
-    check("externalId", &line.external_id, 256)?;
-    check("name", &line.name, 256)?;
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
-    if line.handle.is_empty() || line.handle.len() > 64 || !line.handle.bytes().all(plain) {
-        return Err("handle: a handle has 1 to 64 of a-z, 0-9, `_`, `.` and `-`".to_owned());
-    }
-    Ok(persona::Model {
-        id: Uuid::now_v7(),
-        organization_id: build.scope.organization_id(),
-        external_id: Some(line.external_id.clone()),
-        handle: line.handle.clone(),
-        name: line.name.clone(),
-        status: line.status.unwrap_or(persona::Status::Active),
-        avatar_asset_id: None,
-        created_at: build.now,
-        updated_at: build.now,
-        version: 1,
-    })
-}
-
-fn video_row(line: &VideoLine, build: &Build<'_>) -> Result<video::Model, String> {
-    check("externalId", &line.external_id, 256)?;
-    check("title", &line.title, 1024)?;
-    if line.description.as_ref().is_some_and(|text| text.len() > 65_536) {
-        return Err("description: at most 65536 bytes are accepted".to_owned());
-    }
-    if line.duration_ms.is_some_and(|millis| millis < 0) {
-        return Err("durationMs: it is negative".to_owned());
-    }
-    check_tags("tags", &line.tags, 128)?;
-    Ok(video::Model {
-        id: Uuid::now_v7(),
-        organization_id: build.scope.organization_id(),
-        external_id: Some(line.external_id.clone()),
-        persona_id: build.persona(&line.persona)?,
-        campaign_id: None,
-        title: line.title.clone(),
-        description: line.description.clone(),
-        status: if line.published_at.is_some() { video::Status::Published } else { video::Status::Ready },
-        category: line.category.clone(),
-        tags: Strings(line.tags.clone()),
-        duration_ms: line.duration_ms,
-        asset_id: None,
-        thumbnail_asset_id: None,
-        published_at: line.published_at,
-        created_at: build.now,
-        updated_at: build.now,
-        version: 1,
-    })
-}
-
-fn post_row(line: &PostLine, build: &Build<'_>) -> Result<post::Model, String> {
-    check("externalId", &line.external_id, 256)?;
-    check("text", &line.text, 16_384)?;
-    check("platform", &line.platform, 64)?;
-    check_tags("topics", &line.topics, 32)?;
-    let topic = |text: &String| text.trim().trim_start_matches('#').to_lowercase();
-    Ok(post::Model {
-        id: Uuid::now_v7(),
-        organization_id: build.scope.organization_id(),
-        external_id: Some(line.external_id.clone()),
-        persona_id: build.persona(&line.persona)?,
-        campaign_id: None,
-        video_id: None,
-        text: line.text.clone(),
-        topics: Strings(line.topics.iter().map(topic).collect()),
-        platform: line.platform.clone(),
-        status: if line.published_at.is_some() { post::Status::Published } else { post::Status::Draft },
-        scheduled_at: None,
-        published_at: line.published_at,
-        url: None,
-        created_at: build.now,
-        updated_at: build.now,
-        version: 1,
-    })
-}
-
-fn check_tags(field: &str, tags: &[String], most: usize) -> Result<(), String> {
-    if tags.len() > most {
-        return Err(format!("{field}: it has {} items; at most {most} are accepted", tags.len()));
-    }
-    tags.iter().try_for_each(|tag| check(field, tag, 256))
-}
-
-fn memory_record(line: &MemoryLine, build: &Build<'_>) -> Result<MemoryRecord, String> {
-    check("externalId", &line.external_id, 256)?;
-    check("text", &line.text, 16_384)?;
-    check_tags("tags", &line.tags, 32)?;
-    let importance = line.importance.unwrap_or(0.5);
-    if !(0.0..=1.0).contains(&importance) {
-        return Err("importance: it is not between 0 and 1".to_owned());
-    }
-    let persona_id = build.persona(&line.persona)?;
-    Ok(MemoryRecord {
-        id: Uuid::new_v5(&persona_id, line.external_id.as_bytes()),
-        persona_id,
-        version: 1,
-        kind: line.kind.unwrap_or(MemoryKind::Episodic),
-        text: line.text.clone(),
-        importance,
-        source: line.source.clone(),
-        tags: line.tags.clone(),
-        occurred_at: line.occurred_at.unwrap_or(build.now),
-        created_at: build.now,
-    })
-}
-
-fn render_event(
-    scope: &Scope,
-    line: &RenderEventLine,
-    videos: &HashMap<String, video::Model>,
-) -> Result<RenderEvent, String> {
-    check("externalId", &line.external_id, 256)?;
-    let video = videos.get(&line.video).ok_or_else(|| format!("video: there is no video {:?}", line.video))?;
-    let RenderEventLine { stage, at, duration_ms, cost_micros, frames, gpu_seconds, succeeded, .. } = *line;
-    Ok(RenderEvent {
-        id: Uuid::new_v5(&scope.organization_id(), line.external_id.as_bytes()),
-        video_id: video.id,
-        persona_id: video.persona_id,
-        campaign_id: video.campaign_id,
-        stage,
-        at,
-        duration_ms,
-        cost_micros,
-        frames,
-        gpu_seconds,
-        succeeded,
-    })
 }

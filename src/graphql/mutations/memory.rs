@@ -15,10 +15,10 @@ use crate::graphql::{
         service::StoreName,
     },
 };
+use crate::write::memory_version_after;
 use async_graphql::{Context, ID, InputObject, Object, Result};
 use chimera_stores::memory::{self, Change, MemoryRecord};
 use chrono::Utc;
-use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
@@ -204,7 +204,7 @@ async fn forget(request: &RequestContext, input: ForgetMemoriesInput) -> Outcome
     for (index, (key, memory)) in keys.iter().zip(memories).enumerate() {
         match memory.filter(|_| personas.contains_key(&key.0)) {
             Some(memory) => {
-                let version = version_after(memory.version, now);
+                let version = memory_version_after(memory.version, now);
                 let change = Change::ForgetMemory { persona_id: key.0, id: key.1, version };
                 work.remember("Memory", key.1, version, &change);
             }
@@ -302,7 +302,7 @@ impl Draft {
         before: Option<MemoryRecord>,
         now: chrono::DateTime<Utc>,
     ) -> (MemoryRecord, bool) {
-        let fresh = if self.derived { version_after(0, now) } else { 1 };
+        let fresh = if self.derived { memory_version_after(0, now) } else { 1 };
         let Self { id, kind, text, importance, source, tags, occurred_at, .. } = self;
         let occurred = occurred_at.or(before.as_ref().map(|before| before.occurred_at)).unwrap_or(now);
         let created_at = before.as_ref().map_or(now, |before| before.created_at);
@@ -321,7 +321,7 @@ impl Draft {
         match before {
             Some(before) if before == record => (record, false),
             Some(before) => {
-                record.version = version_after(before.version, now);
+                record.version = memory_version_after(before.version, now);
                 (record, true)
             }
             None => (record, true),
@@ -343,15 +343,6 @@ async fn existing(
     }
     let memories = store.memories(request.scope(), &keys).await?;
     Ok(memories.into_iter().flatten().map(|memory| (memory.id, memory)).collect())
-}
-
-/// A version of a memory above `before` and above every other this process has given: the time in microseconds, or one
-/// more than the last when the clock stands still or jumps back. For whatever writes memories under derived ids.
-pub fn version_after(before: i64, now: chrono::DateTime<Utc>) -> i64 {
-    static LAST: Mutex<i64> = Mutex::new(0);
-    let mut last = LAST.lock();
-    *last = now.timestamp_micros().max(last.saturating_add(1)).max(before.saturating_add(1));
-    *last
 }
 
 #[cfg(test)]
@@ -399,7 +390,7 @@ mod tests {
     fn versions_grow_though_the_clock_jumps_back_and_the_store_has_forgotten() {
         let now = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let (remembered, _) = draft("a", Some("x")).record(Uuid::nil(), None, now);
-        let forgotten = version_after(remembered.version, now);
+        let forgotten = memory_version_after(remembered.version, now);
         let (again, _) = draft("a", Some("x")).record(Uuid::nil(), None, now - chrono::TimeDelta::hours(1));
         assert!(remembered.version < forgotten && forgotten < again.version);
     }

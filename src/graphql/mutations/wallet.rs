@@ -7,8 +7,7 @@ use crate::graphql::{
 };
 use alloy_primitives::Address as EvmAddress;
 use async_graphql::{Context, ID, InputObject, Object, Result};
-use chimera_stores::ledger::{self, Address};
-use sha2::{Digest, Sha256};
+use chimera_stores::ledger::{self, Address, embedded::local_address};
 use uuid::Uuid;
 
 /// A wallet to be registered.
@@ -76,12 +75,6 @@ async fn create(request: &RequestContext, input: CreateWalletInput) -> Outcome<(
     work.insert(&row);
     let pending = commit(request, work).await?;
     Ok((row.into(), pending))
-}
-
-/// The address of a new wallet on the embedded chain: it need only be unique and of the chain's form.
-fn local_address(wallet_id: Uuid) -> Address {
-    let digits: String = hex::encode(Sha256::digest(wallet_id)).chars().take(40).collect();
-    Address(format!("local:{digits}"))
 }
 
 /// An address in the canonical form of its chain.

@@ -138,10 +138,10 @@ pub struct LedgerEntry {
     /// Address of the receiver.
     #[graphql(name = "to")]
     pub receiver: Option<String>,
-    /// In the token's smallest unit.
+    /// In the token's smallest unit; 0 for a contract event.
     pub amount: BigInt,
-    /// Of what.
-    pub token: Token,
+    /// Of what; null for a contract event.
+    pub token: Option<Token>,
     /// Name of the contract event.
     pub event: Option<String>,
     /// Arguments of the contract event, or memo of the transfer.
@@ -170,7 +170,7 @@ impl From<ledger::Entry> for LedgerEntry {
             sender: entry.from.map(|address| address.0),
             receiver: entry.to.map(|address| address.0),
             amount: entry.amount.into(),
-            token: entry.token.into(),
+            token: (entry.kind != ledger::EntryKind::ContractEvent).then(|| entry.token.into()),
             event: entry.event,
             data: entry.data,
             finality: entry.finality.into(),
