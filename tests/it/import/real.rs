@@ -19,13 +19,12 @@ use std::{
 const TYPOS: [&str; 0] = [];
 
 /// Our own words for what a tweet says, sharing no word of content with it, and the tweet.
-const PARAPHRASES: [(&str, &str); 9] = [
+const PARAPHRASES: [(&str, &str); 8] = [
     ("frightening vehicle failure, could not stop the car while driving to class", "vader-tweet-4003"),
     ("wounded by a sharp blade among the kitchen cutlery", "vader-tweet-3067"),
     ("terrible headache in spite of working out at the gym", "vader-tweet-775"),
     ("my body aches after seeing a band perform live", "vader-tweet-2490"),
     ("relative diagnosed with a tumour while a parent is abroad at a burial", "vader-tweet-351"),
-    ("voice assistant on the phone does not find me funny", "vader-tweet-605"),
     ("feeling ill the morning after too many beers", "vader-tweet-583"),
     ("restaurants cost less than cooking at home", "vader-tweet-4106"),
     ("bad skiing weather, frozen slopes", "vader-tweet-3591"),
