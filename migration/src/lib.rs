@@ -9,7 +9,7 @@
 //!    before this one still runs on it, so a rolling update and a step back to the previous release are both safe.
 //! 2. **Contract.** Once no running program reads the old shape, a later release drops it.
 //!
-//! A file that has been released is never edited, nor are the helpers of [`draft`] that it uses: what ran on one
+//! A file that has been released is never edited, nor are the helpers of `draft` that it uses: what ran on one
 //! machine must be what runs on the next. Values in checks are spelt out here rather than taken from the entities,
 //! because the entities move on.
 //!

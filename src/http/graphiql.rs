@@ -4,7 +4,7 @@
 //! without npm has no page: `/graphiql` then answers 404 and says how to get it. Nothing here knows the schema, and the
 //! page asks no host but the one it came from; the `Content-Security-Policy` makes browsers insist on that.
 //!
-//! Meant to be mounted with two routes: `/graphiql` to [`index`] and `/graphiql/{path:.*}` to [`file`].
+//! Meant to be mounted with two routes: `/graphiql` to [`index`] and `/graphiql/{path:.*}` to [`file`](fn@file).
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
