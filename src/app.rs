@@ -148,12 +148,17 @@ impl App {
         }
     }
 
-    /// Stops the jobs. What the relay has not carried waits in the outbox for the next start.
+    /// Stops the jobs and closes the databases. What the relay has not carried waits in the outbox for the next start.
     pub async fn stop(mut self) {
         for job in self.jobs.drain(..) {
             job.abort();
             // An aborted job ends with a cancellation, which is what was asked for.
             let _ = job.await;
+        }
+        let stores = &self.shared.stores;
+        stores.relational.close().await;
+        if let Ok(telemetry) = stores.telemetry() {
+            telemetry.close().await;
         }
     }
 }

@@ -177,7 +177,7 @@ fn print(text: &str) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Prints a line, like [`print`].
+/// Prints a line, like [`print`](fn@print).
 fn say(line: fmt::Arguments<'_>) -> Result<(), Failure> {
     print(&format!("{line}\n")).map(drop)
 }

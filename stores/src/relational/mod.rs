@@ -245,6 +245,9 @@ pub trait RelationalAdapter: Send + Sync + 'static {
     /// Answers when the store can be read and written.
     async fn health(&self) -> Result<()>;
 
+    /// Lets go of what is open, in good order; nothing is asked afterwards. A store that is never closed loses nothing.
+    async fn close(&self) {}
+
     /// Rows by id: one result per id, in order; absent is `None`. Users are visible through a membership, an
     /// organisation to its own scope. One statement a batch.
     async fn get(&self, scope: &Scope, kind: Kind, ids: &[Uuid]) -> Result<Vec<Option<Row>>>;
@@ -310,6 +313,11 @@ impl Relational {
     /// See [`RelationalAdapter::capabilities`].
     pub fn capabilities(&self) -> Capabilities {
         self.adapter.capabilities()
+    }
+
+    /// See [`RelationalAdapter::close`].
+    pub async fn close(&self) {
+        self.adapter.close().await;
     }
 
     /// See [`RelationalAdapter::health`].

@@ -226,6 +226,9 @@ pub trait TelemetryAdapter: Send + Sync + 'static {
     /// Answers when the store can be read and written.
     async fn health(&self) -> Result<()>;
 
+    /// Lets go of what is open, in good order; nothing is asked afterwards. A store that is never closed loses nothing.
+    async fn close(&self) {}
+
     /// Stores events, all or none; idempotent by id within an organisation.
     async fn append(&self, scope: &Scope, events: &[RenderEvent]) -> Result<Appended>;
 
@@ -267,6 +270,11 @@ impl Telemetry {
     /// See [`TelemetryAdapter::capabilities`].
     pub fn capabilities(&self) -> Capabilities {
         self.adapter.capabilities()
+    }
+
+    /// See [`TelemetryAdapter::close`].
+    pub async fn close(&self) {
+        self.adapter.close().await;
     }
 
     /// See [`TelemetryAdapter::health`].

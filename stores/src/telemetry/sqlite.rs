@@ -186,6 +186,15 @@ impl TelemetryAdapter for SqliteTelemetry {
         self.write(queries::write_nothing()).await.map(drop)
     }
 
+    /// The writer goes last: it folds SQLite's log into the file, so that the file alone is the whole store.
+    async fn close(&self) {
+        for connection in [&self.connections.readers, &self.connections.writer] {
+            if let Err(error) = connection.close_by_ref().await {
+                tracing::warn!(%error, "the telemetry was not closed in good order");
+            }
+        }
+    }
+
     async fn append(&self, scope: &Scope, events: &[RenderEvent]) -> Result<Appended> {
         if events.is_empty() {
             return Ok(Appended { inserted: 0, duplicates: 0 });

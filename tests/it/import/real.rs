@@ -16,7 +16,18 @@ use std::{
 };
 
 /// Videos whose titles must be found in spite of a typo; the rule that makes the typo is [`typo`].
-const TYPOS: [&str; 0] = [];
+const TYPOS: [&str; 10] = [
+    "yt-dlp-e688298f08822329d0d40b7b",
+    "yt-dlp-067abf437c963e4124deb6bf",
+    "yt-dlp-f2e5d0cd970fdeb5a61064f7",
+    "yt-dlp-158164f278fc5c6acc25addd",
+    "yt-dlp-c27610676eedf009ff667bcb",
+    "yt-dlp-8d06007d75a2bc2f8ea04135",
+    "yt-dlp-4a0e0f5fccbca3fa6e091b18",
+    "yt-dlp-060c90c2479dad533e085769",
+    "yt-dlp-ec9265ad7dae82ee62a516c1",
+    "yt-dlp-b5f40f8d4736a0dd71b861b5",
+];
 
 /// Our own words for what a tweet says, sharing no word of content with it, and the tweet.
 const PARAPHRASES: [(&str, &str); 8] = [

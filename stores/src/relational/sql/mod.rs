@@ -118,6 +118,15 @@ impl RelationalAdapter for SqlRelational {
         self.begin().await?.rollback().await.map_err(fault::database)
     }
 
+    /// The writer goes last: it folds SQLite's log into the file, so that the file alone is the whole store.
+    async fn close(&self) {
+        for connection in [&self.reader, &self.writer] {
+            if let Err(error) = connection.close_by_ref().await {
+                tracing::warn!(%error, "the relational store was not closed in good order");
+            }
+        }
+    }
+
     async fn get(&self, scope: &Scope, kind: Kind, ids: &[Uuid]) -> Result<Vec<Option<Row>>> {
         for_kind!(kind, E => read::get::<E>(&self.reader, scope, ids).await)
     }
