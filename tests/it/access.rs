@@ -295,7 +295,8 @@ fn twin(id: &str) -> String {
     let turned = |digit: char| char::from_digit(15 - digit.to_digit(16).unwrap(), 16).unwrap();
     parts[last] = parts[last].chars().map(turned).collect();
     let separators: Vec<char> = id.chars().filter(|char| ['_', ':'].contains(char)).collect();
-    let rest: String = separators.iter().zip(&parts[1..]).map(|(separator, part)| format!("{separator}{part}")).collect();
+    let rest: String =
+        separators.iter().zip(&parts[1..]).map(|(separator, part)| format!("{separator}{part}")).collect();
     format!("{}{rest}", parts[0])
 }
 
@@ -342,8 +343,27 @@ async fn nodes_of_another_organisation_are_as_absent_ones() {
 
 /// Fields whose texts would give another organisation away.
 const TELLING: [&str; 22] = [
-    "id", "handle", "name", "title", "text", "bio", "voice", "email", "address", "prefix", "fileName", "sha256",
-    "description", "objective", "transaction", "blockHash", "entityId", "counterparty", "conversation", "topic", "from",
+    "id",
+    "handle",
+    "name",
+    "title",
+    "text",
+    "bio",
+    "voice",
+    "email",
+    "address",
+    "prefix",
+    "fileName",
+    "sha256",
+    "description",
+    "objective",
+    "transaction",
+    "blockHash",
+    "entityId",
+    "counterparty",
+    "conversation",
+    "topic",
+    "from",
     "to",
 ];
 
@@ -355,7 +375,8 @@ async fn no_root_field_shows_another_organisation() {
     let own = STRANGER.global_ids();
     for (name, answer) in &theirs {
         let rows = |expected: &[&str]| {
-            let ids: BTreeSet<&str> = answer["nodes"].as_array().unwrap().iter().filter_map(|node| node["id"].as_str()).collect();
+            let ids: BTreeSet<&str> =
+                answer["nodes"].as_array().unwrap().iter().filter_map(|node| node["id"].as_str()).collect();
             assert_eq!(ids, expected.iter().copied().collect::<BTreeSet<_>>(), "{name}");
             assert!(answer["totalCount"].is_null() || answer["totalCount"] == expected.len(), "{name}: {answer}");
         };
@@ -367,11 +388,18 @@ async fn no_root_field_shows_another_organisation() {
             "search" => {
                 assert_eq!(answer["totalCount"], 0);
                 assert_eq!(answer["nodes"], json!([]));
-                assert!(answer["facets"].as_array().unwrap().iter().all(|facet| facet["counts"] == json!([])), "{answer}");
+                assert!(
+                    answer["facets"].as_array().unwrap().iter().all(|facet| facet["counts"] == json!([])),
+                    "{answer}"
+                );
             }
             "auditLog" => {
-                let about: BTreeSet<String> =
-                    answer["nodes"].as_array().unwrap().iter().map(|entry| entry["entityId"].as_str().unwrap().to_owned()).collect();
+                let about: BTreeSet<String> = answer["nodes"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|entry| entry["entityId"].as_str().unwrap().to_owned())
+                    .collect();
                 let mut expected: BTreeSet<String> = STRANGER.ids().iter().map(|(_, id)| id.to_string()).collect();
                 expected.insert(Uuid::from_u128(93).to_string());
                 assert_eq!(about, expected);
@@ -391,7 +419,10 @@ async fn no_root_field_shows_another_organisation() {
             }
             "persona" => assert!(answer.is_null(), "it was asked for by a handle of the demo organisation"),
             "organization" => assert_eq!(answer["id"], id("organization")),
-            "viewer" => assert_eq!((&answer["organization"]["id"], &answer["user"]["id"]), (&json!(id("organization")), &json!(id("user")))),
+            "viewer" => assert_eq!(
+                (&answer["organization"]["id"], &answer["user"]["id"]),
+                (&json!(id("organization")), &json!(id("user")))
+            ),
             other => panic!("say what another organisation may see in {other}"),
         }
     }
@@ -431,11 +462,14 @@ async fn nothing_of_another_organisation_is_found() {
     for ty in sdl.objects().filter(|ty| *ty != "Mutation") {
         for field in sdl.fields(ty) {
             for argument in &field.arguments {
-                paths.extend(sdl.id_paths(&argument.node).into_iter().map(|path| format!("{ty}.{}({path})", field.name.node)));
+                paths.extend(
+                    sdl.id_paths(&argument.node).into_iter().map(|path| format!("{ty}.{}({path})", field.name.node)),
+                );
             }
         }
     }
-    let tested = ["Query.node(id)", "Query.nodes(ids)", "Query.search(filter.campaignId)", "Query.search(filter.personaId)"];
+    let tested =
+        ["Query.node(id)", "Query.nodes(ids)", "Query.search(filter.campaignId)", "Query.search(filter.personaId)"];
     assert_eq!(paths, tested.map(str::to_owned).into(), "test the new id arguments here");
     for (filter, list) in [("personaId", "personas"), ("campaignId", "campaigns")] {
         for node in mine[list]["nodes"].as_array().unwrap() {
@@ -452,7 +486,9 @@ async fn nothing_of_another_organisation_is_found() {
     assert_ne!(test.ask(trending, json!({})).await.data()["trending"], json!([]));
     assert_eq!(test.ask_as(&test.foreign(), trending, json!({})).await.data()["trending"], json!([]));
     let log = "query($filter: AuditFilter) { auditLog(filter: $filter) { totalCount nodes { id } } }";
-    for filter in [json!({ "action": ["seed"] }), json!({ "actor": [format!("user:{}", seed::demo().user_id), "system"] })] {
+    for filter in
+        [json!({ "action": ["seed"] }), json!({ "actor": [format!("user:{}", seed::demo().user_id), "system"] })]
+    {
         assert_ne!(test.ask(log, json!({ "filter": filter })).await.data()["auditLog"]["totalCount"], 0);
         let theirs = test.ask_as(&test.foreign(), log, json!({ "filter": filter })).await;
         assert_eq!(theirs.data()["auditLog"], json!({ "totalCount": 0, "nodes": [] }));
@@ -481,7 +517,8 @@ impl Ids {
         let all = everything(test, &test.scope()).await;
         let ids = texts(&all, &["id"]);
         let id = |kind: &str| ids.iter().find(|id| id.starts_with(&format!("{kind}_"))).unwrap().clone();
-        let leased = all["queue"]["tasks"]["nodes"].as_array().unwrap().iter().find(|task| task["state"] == "LEASED").unwrap();
+        let leased =
+            all["queue"]["tasks"]["nodes"].as_array().unwrap().iter().find(|task| task["state"] == "LEASED").unwrap();
         Self {
             persona: id("persona"),
             campaign: id("campaign"),
@@ -550,35 +587,92 @@ fn content_cases() -> Vec<Case> {
         case("createPersona", "", |_| json!({ "handle": "new.face", "name": "New Face" })),
         case("updatePersona", "input.id", |ids| json!({ "id": ids.persona, "name": "Taken Over" })),
         // Where the mutation leaves it to the database to refuse the reference, the code is INVALID.
-        Case { codes: &["NOT_FOUND", "INVALID"], ..case("updatePersona", "input.avatarId", |ids| json!({ "id": own("persona"), "avatarId": ids.asset })) },
-        case("definePersona", "input.id", |ids| json!({ "id": ids.persona, "definition": { "bio": "Taken over.", "voice": "Loud" } })),
-        case("createCampaign", "input.personaIds", |ids| json!({ "name": "Raid", "objective": "Take", "personaIds": [ids.persona] })),
+        Case {
+            codes: &["NOT_FOUND", "INVALID"],
+            ..case("updatePersona", "input.avatarId", |ids| json!({ "id": own("persona"), "avatarId": ids.asset }))
+        },
+        case(
+            "definePersona",
+            "input.id",
+            |ids| json!({ "id": ids.persona, "definition": { "bio": "Taken over.", "voice": "Loud" } }),
+        ),
+        case(
+            "createCampaign",
+            "input.personaIds",
+            |ids| json!({ "name": "Raid", "objective": "Take", "personaIds": [ids.persona] }),
+        ),
         case("updateCampaign", "input.id", |ids| json!({ "id": ids.campaign, "name": "Taken Over" })),
-        case("addCampaignPersonas", "input.campaignId", |ids| json!({ "campaignId": ids.campaign, "personaIds": [own("persona")] })),
-        case("addCampaignPersonas", "input.personaIds", |ids| json!({ "campaignId": own("campaign"), "personaIds": [ids.persona] })),
-        case("removeCampaignPersonas", "input.campaignId", |ids| json!({ "campaignId": ids.campaign, "personaIds": [own("persona")] })),
-        case("removeCampaignPersonas", "input.personaIds", |ids| json!({ "campaignId": own("campaign"), "personaIds": [ids.persona] })),
-        case("createPost", "input.personaId", |ids| json!({ "personaId": ids.persona, "text": "Raid", "platform": "x" })),
-        case("createPost", "input.campaignId", |ids| json!({ "personaId": own("persona"), "campaignId": ids.campaign, "text": "Raid", "platform": "x" })),
-        case("createPost", "input.videoId", |ids| json!({ "personaId": own("persona"), "videoId": ids.video, "text": "Raid", "platform": "x" })),
+        case(
+            "addCampaignPersonas",
+            "input.campaignId",
+            |ids| json!({ "campaignId": ids.campaign, "personaIds": [own("persona")] }),
+        ),
+        case(
+            "addCampaignPersonas",
+            "input.personaIds",
+            |ids| json!({ "campaignId": own("campaign"), "personaIds": [ids.persona] }),
+        ),
+        case(
+            "removeCampaignPersonas",
+            "input.campaignId",
+            |ids| json!({ "campaignId": ids.campaign, "personaIds": [own("persona")] }),
+        ),
+        case(
+            "removeCampaignPersonas",
+            "input.personaIds",
+            |ids| json!({ "campaignId": own("campaign"), "personaIds": [ids.persona] }),
+        ),
+        case(
+            "createPost",
+            "input.personaId",
+            |ids| json!({ "personaId": ids.persona, "text": "Raid", "platform": "x" }),
+        ),
+        case(
+            "createPost",
+            "input.campaignId",
+            |ids| json!({ "personaId": own("persona"), "campaignId": ids.campaign, "text": "Raid", "platform": "x" }),
+        ),
+        case(
+            "createPost",
+            "input.videoId",
+            |ids| json!({ "personaId": own("persona"), "videoId": ids.video, "text": "Raid", "platform": "x" }),
+        ),
         case("updatePost", "input.id", |ids| json!({ "id": ids.post, "text": "Taken over" })),
         case("updatePost", "input.campaignId", |ids| json!({ "id": own("post"), "campaignId": ids.campaign })),
         case("updatePost", "input.videoId", |ids| json!({ "id": own("post"), "videoId": ids.video })),
         case("publishPost", "input.id", |ids| json!({ "id": ids.post })),
         case("createVideo", "input.personaId", |ids| json!({ "personaId": ids.persona, "title": "Raid" })),
-        case("createVideo", "input.campaignId", |ids| json!({ "personaId": own("persona"), "campaignId": ids.campaign, "title": "Raid" })),
-        case("createVideo", "input.assetId", |ids| json!({ "personaId": own("persona"), "assetId": ids.asset, "title": "Raid" })),
-        case("createVideo", "input.thumbnailId", |ids| json!({ "personaId": own("persona"), "thumbnailId": ids.asset, "title": "Raid" })),
+        case(
+            "createVideo",
+            "input.campaignId",
+            |ids| json!({ "personaId": own("persona"), "campaignId": ids.campaign, "title": "Raid" }),
+        ),
+        case(
+            "createVideo",
+            "input.assetId",
+            |ids| json!({ "personaId": own("persona"), "assetId": ids.asset, "title": "Raid" }),
+        ),
+        case(
+            "createVideo",
+            "input.thumbnailId",
+            |ids| json!({ "personaId": own("persona"), "thumbnailId": ids.asset, "title": "Raid" }),
+        ),
         case("updateVideo", "input.id", |ids| json!({ "id": ids.video, "title": "Taken Over" })),
         case("updateVideo", "input.campaignId", |ids| json!({ "id": own("video"), "campaignId": ids.campaign })),
         case("updateVideo", "input.assetId", |ids| json!({ "id": own("video"), "assetId": ids.asset })),
         case("updateVideo", "input.thumbnailId", |ids| json!({ "id": own("video"), "thumbnailId": ids.asset })),
-        case("requestUpload", "input.sourceAssetId", |ids| {
-            json!({ "kind": "IMAGE", "contentType": "image/png", "sizeBytes": "3", "sha256": "0".repeat(64), "sourceAssetId": ids.asset })
-        }),
+        case(
+            "requestUpload",
+            "input.sourceAssetId",
+            |ids| json!({ "kind": "IMAGE", "contentType": "image/png", "sizeBytes": "3", "sha256": "0".repeat(64), "sourceAssetId": ids.asset }),
+        ),
         case("completeUpload", "input.id", |ids| json!({ "id": ids.asset })),
         case("restoreAssetVersion", "input.id", |ids| json!({ "id": ids.asset, "version": "1" })),
-        case("rememberMemories", "input.personaId", |ids| json!({ "personaId": ids.persona, "memories": [{ "text": "Raided" }] })),
+        case(
+            "rememberMemories",
+            "input.personaId",
+            |ids| json!({ "personaId": ids.persona, "memories": [{ "text": "Raided" }] }),
+        ),
         case("forgetMemories", "input.ids", |ids| json!({ "ids": [ids.memory] })),
     ]
 }
@@ -586,21 +680,56 @@ fn content_cases() -> Vec<Case> {
 /// What machines report: it needs the role EDITOR.
 fn traffic_cases() -> Vec<Case> {
     vec![
-        case("recordInteractions", "input.personaId", |ids| {
-            json!({ "personaId": ids.persona, "interactions": [{ "channel": "x", "counterparty": "@x", "outbound": true, "text": "Raid" }] })
-        }),
-        case("appendTurns", "input.personaId", |ids| {
-            json!({ "personaId": ids.persona, "turns": [{ "conversation": "instagram:@stargazer_88", "role": "USER", "text": "Raid" }] })
-        }),
-        case("recordRenderEvents", "input.events.videoId", |ids| {
-            json!({ "events": [{ "videoId": ids.video, "stage": "RENDER", "at": "2026-01-02T11:00:00Z", "duration": "PT1S" }] })
-        }),
-        case("enqueueTasks", "input.tasks.personaId", |ids| json!({ "tasks": [{ "queue": "render", "kind": "raid", "personaId": ids.persona }] })),
-        case("enqueueTasks", "input.tasks.campaignId", |ids| json!({ "tasks": [{ "queue": "render", "kind": "raid", "campaignId": ids.campaign }] })),
+        case(
+            "recordInteractions",
+            "input.personaId",
+            |ids| json!({ "personaId": ids.persona, "interactions": [{ "channel": "x", "counterparty": "@x", "outbound": true, "text": "Raid" }] }),
+        ),
+        case(
+            "appendTurns",
+            "input.personaId",
+            |ids| json!({ "personaId": ids.persona, "turns": [{ "conversation": "instagram:@stargazer_88", "role": "USER", "text": "Raid" }] }),
+        ),
+        case(
+            "recordRenderEvents",
+            "input.events.videoId",
+            |ids| json!({ "events": [{ "videoId": ids.video, "stage": "RENDER", "at": "2026-01-02T11:00:00Z", "duration": "PT1S" }] }),
+        ),
+        case(
+            "enqueueTasks",
+            "input.tasks.personaId",
+            |ids| json!({ "tasks": [{ "queue": "render", "kind": "raid", "personaId": ids.persona }] }),
+        ),
+        case(
+            "enqueueTasks",
+            "input.tasks.campaignId",
+            |ids| json!({ "tasks": [{ "queue": "render", "kind": "raid", "campaignId": ids.campaign }] }),
+        ),
         case("reserveTasks", "", |_| json!({ "queue": "nobody", "worker": "raider" })),
-        Case { codes: LOST, ..case("heartbeatTasks", "input.holds.taskId", |ids| json!({ "holds": [{ "taskId": ids.task, "token": ids.token, "progress": 0.5 }] })) },
-        Case { codes: LOST, ..case("completeTasks", "input.holds.taskId", |ids| json!({ "holds": [{ "taskId": ids.task, "token": ids.token }] })) },
-        Case { codes: LOST, ..case("failTasks", "input.holds.taskId", |ids| json!({ "holds": [{ "taskId": ids.task, "token": ids.token, "error": "raid" }] })) },
+        Case {
+            codes: LOST,
+            ..case(
+                "heartbeatTasks",
+                "input.holds.taskId",
+                |ids| json!({ "holds": [{ "taskId": ids.task, "token": ids.token, "progress": 0.5 }] }),
+            )
+        },
+        Case {
+            codes: LOST,
+            ..case(
+                "completeTasks",
+                "input.holds.taskId",
+                |ids| json!({ "holds": [{ "taskId": ids.task, "token": ids.token }] }),
+            )
+        },
+        Case {
+            codes: LOST,
+            ..case(
+                "failTasks",
+                "input.holds.taskId",
+                |ids| json!({ "holds": [{ "taskId": ids.task, "token": ids.token, "error": "raid" }] }),
+            )
+        },
         case("replayTasks", "input.ids", |ids| json!({ "ids": [ids.task] })),
     ]
 }
@@ -614,8 +743,16 @@ fn admin_cases() -> Vec<Case> {
             let transfer = json!({ "from": ids.address, "to": format!("local:{}", "0".repeat(40)), "token": { "symbol": "USDC", "decimals": 6 }, "amount": "1" });
             json!({ "chain": "LOCAL", "operations": [{ "transfer": transfer }], "idempotencyKey": "raid" })
         }),
-        case("createBillingRecord", "input.campaignId", |ids| json!({ "kind": "RENDER", "amount": { "amountMinor": "1", "currency": "USD" }, "campaignId": ids.campaign })),
-        case("createBillingRecord", "input.personaId", |ids| json!({ "kind": "RENDER", "amount": { "amountMinor": "1", "currency": "USD" }, "personaId": ids.persona })),
+        case(
+            "createBillingRecord",
+            "input.campaignId",
+            |ids| json!({ "kind": "RENDER", "amount": { "amountMinor": "1", "currency": "USD" }, "campaignId": ids.campaign }),
+        ),
+        case(
+            "createBillingRecord",
+            "input.personaId",
+            |ids| json!({ "kind": "RENDER", "amount": { "amountMinor": "1", "currency": "USD" }, "personaId": ids.persona }),
+        ),
         case("createApiKey", "", |_| json!({ "name": "raid", "role": "ADMIN" })),
         case("revokeApiKey", "input.id", |ids| json!({ "id": ids.api_key })),
     ]
@@ -633,7 +770,8 @@ async fn mutate(test: &TestApp, scope: &Scope, sdl: &Sdl, mutation: &str, input:
     let [input_argument] = field.arguments.as_slice() else { panic!("{mutation} has one argument, `input`") };
     assert_eq!(input_argument.node.name.node, "input", "{mutation}");
     let ty = named(&input_argument.node.ty.node);
-    let document = format!("mutation($input: {ty}!) {{ {mutation}(input: $input) {{ userErrors {{ code field message }} }} }}");
+    let document =
+        format!("mutation($input: {ty}!) {{ {mutation}(input: $input) {{ userErrors {{ code field message }} }} }}");
     test.ask_as(scope, &document, json!({ "input": input })).await.body
 }
 
@@ -652,7 +790,8 @@ async fn nothing_of_another_organisation_can_be_changed() {
         }
         let context = format!("{}({})", case.mutation, case.path);
         let refused = mutate(&test, &test.foreign(), &sdl, case.mutation, (case.input)(&theirs)).await;
-        let errors = refused["data"][case.mutation]["userErrors"].as_array().unwrap_or_else(|| panic!("{context}: {refused:#}"));
+        let errors =
+            refused["data"][case.mutation]["userErrors"].as_array().unwrap_or_else(|| panic!("{context}: {refused:#}"));
         assert!(!errors.is_empty(), "{context} was accepted");
         for error in errors {
             assert!(case.codes.contains(&error["code"].as_str().unwrap()), "{context}: {error}");
@@ -731,13 +870,27 @@ async fn each_role_does_what_it_may_and_no_more() {
     for (document, path, id) in asked {
         for scope in [&viewer, &editor] {
             let answer = test.ask_as(scope, document, json!({ "id": id })).await;
-            assert_eq!(answer.errors(), [(path.to_owned(), "FORBIDDEN".to_owned())], "{document} as {:?}", scope.role());
-            assert!(answer.calls.keys().all(|(_, operation)| !operation.contains("audit") && !operation.contains("key")), "{:?}", answer.calls);
+            assert_eq!(
+                answer.errors(),
+                [(path.to_owned(), "FORBIDDEN".to_owned())],
+                "{document} as {:?}",
+                scope.role()
+            );
+            assert!(
+                answer.calls.keys().all(|(_, operation)| !operation.contains("audit") && !operation.contains("key")),
+                "{:?}",
+                answer.calls
+            );
         }
     }
     for scope in [&viewer, &editor] {
-        let answer = test.ask_as(scope, "{ viewer { role apiKey { id } user { email } } personas { totalCount } }", json!({})).await;
-        assert_eq!((&answer.data()["viewer"]["apiKey"], &answer.data()["personas"]["totalCount"]), (&Value::Null, &json!(3)));
+        let answer = test
+            .ask_as(scope, "{ viewer { role apiKey { id } user { email } } personas { totalCount } }", json!({}))
+            .await;
+        assert_eq!(
+            (&answer.data()["viewer"]["apiKey"], &answer.data()["personas"]["totalCount"]),
+            (&Value::Null, &json!(3))
+        );
     }
 
     // Last, because it changes things: an editor is not forbidden what editors may.

@@ -118,14 +118,22 @@ async fn a_store_that_is_down_is_brought_up_to_date_when_it_is_back() {
         for name in ["Luna Quicksilver", "Luna Underhill"] {
             let started = Instant::now();
             let answer = rename(&test, &id, name).await;
-            assert_eq!((&answer["userErrors"], &answer["pendingStores"]), (&json!([]), &json!(["SEARCH"])), "{fault:?}");
+            assert_eq!(
+                (&answer["userErrors"], &answer["pendingStores"]),
+                (&json!([]), &json!(["SEARCH"])),
+                "{fault:?}"
+            );
             assert_eq!(answer["persona"]["name"], name);
             assert!(started.elapsed() >= budget);
             // Far below what a request may take, though the machine may be busy.
             assert!(started.elapsed() < budget + Duration::from_secs(5), "{:?}", started.elapsed());
         }
         let answer = define(&test, &id, &format!("Was away: {fault:?}.")).await;
-        assert_eq!((&answer["userErrors"], &answer["pendingStores"]), (&json!([]), &json!(["MEMORY", "SEARCH"])), "{fault:?}");
+        assert_eq!(
+            (&answer["userErrors"], &answer["pendingStores"]),
+            (&json!([]), &json!(["MEMORY", "SEARCH"])),
+            "{fault:?}"
+        );
         assert_eq!(depth(&test.app).await, [(Target::Memory, 1), (Target::Search, 3)].into(), "nothing is lost");
 
         // Both are back, and nobody writes any more.
@@ -148,7 +156,18 @@ async fn a_stale_change_is_refused_and_counts_as_carried() {
     let row = |name: &str, version| {
         let (id, organization_id, at) = (uuid_of(&id), scope.organization_id(), shared.clock.now());
         let (handle, name, status) = ("luna.vega".to_owned(), name.to_owned(), persona::Status::Active);
-        persona::Model { id, organization_id, external_id: None, handle, name, status, avatar_asset_id: None, created_at: at, updated_at: at, version }
+        persona::Model {
+            id,
+            organization_id,
+            external_id: None,
+            handle,
+            name,
+            status,
+            avatar_asset_id: None,
+            created_at: at,
+            updated_at: at,
+            version,
+        }
     };
     rename(&test, &id, "Luna Quicksilver").await;
     rename(&test, &id, "Luna Underhill").await;
@@ -163,7 +182,15 @@ async fn a_stale_change_is_refused_and_counts_as_carried() {
     }
     let definition = |version, bio: &str| {
         let (bio, voice, persona_id) = (bio.to_owned(), "Plain".to_owned(), uuid_of(&id));
-        memory::Change::PutDefinition(memory::Definition { persona_id, version, bio, voice, traits: vec![], directives: vec![], updated_at: shared.clock.now() })
+        memory::Change::PutDefinition(memory::Definition {
+            persona_id,
+            version,
+            bio,
+            voice,
+            traits: vec![],
+            directives: vec![],
+            updated_at: shared.clock.now(),
+        })
     };
     define(&test, &id, "Now.").await;
     let replay = outgoing(Target::Memory, uuid_of(&id), 1, json!(definition(1, "Then.")));
@@ -190,15 +217,23 @@ async fn open(settings: &chimera::config::Settings, clock: &Arc<ManualClock>) ->
 fn applied(app: &App, store: Store) -> u64 {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &app.registry.lock()).unwrap();
-    let of = |line: &&str| line.starts_with("chimera_store_calls_total{") && line.contains(&format!("store=\"{store}\"")) && line.contains("operation=\"apply\"");
+    let of = |line: &&str| {
+        line.starts_with("chimera_store_calls_total{")
+            && line.contains(&format!("store=\"{store}\""))
+            && line.contains("operation=\"apply\"")
+    };
     text.lines().filter(of).map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
 #[tokio::test]
 async fn what_was_committed_before_a_crash_is_applied_once_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path(), &[("guard.deadline", "20s"), ("limits.request_timeout", "60s"), ("outbox.wait", "10s")]);
-    let clock = Arc::new(ManualClock::new(chrono::DateTime::parse_from_rfc3339("2026-01-02T12:00:00Z").unwrap().to_utc()));
+    let settings = settings(
+        folder.path(),
+        &[("guard.deadline", "20s"), ("limits.request_timeout", "60s"), ("outbox.wait", "10s")],
+    );
+    let clock =
+        Arc::new(ManualClock::new(chrono::DateTime::parse_from_rfc3339("2026-01-02T12:00:00Z").unwrap().to_utc()));
     let organization_id = chimera::seed::demo().organization_id;
     let scope = Scope::system(organization_id);
     let row = |number: usize| persona::Model {
@@ -256,7 +291,8 @@ async fn what_was_committed_before_a_crash_is_applied_once_at_the_next_start() {
         names.sort();
         assert_eq!(titles, names);
         for number in 0..20 {
-            let document = "query($handle: String!) { persona(handle: $handle) { memories { totalCount nodes { text } } } }";
+            let document =
+                "query($handle: String!) { persona(handle: $handle) { memories { totalCount nodes { text } } } }";
             let answer = test.ask(document, json!({ "handle": format!("survivor-{number}") })).await;
             let text = json!([{ "text": format!("Survived crash {number}") }]);
             assert_eq!(answer.data()["persona"]["memories"], json!({ "totalCount": 1, "nodes": text }));
@@ -320,7 +356,10 @@ async fn an_entry_that_cannot_be_read_holds_up_its_own_entity_alone() {
             test.clock.advance(BACK_OFF);
         };
         assert!(entry.attempts >= 4, "{entry:?}");
-        assert!(entry.last_error.as_ref().unwrap().contains("the entry's body is not a change of this store"), "{entry:?}");
+        assert!(
+            entry.last_error.as_ref().unwrap().contains("the entry's body is not a change of this store"),
+            "{entry:?}"
+        );
     }
     test.app.stop().await;
 }
@@ -343,7 +382,8 @@ async fn fifty_mutations_at_once_end_in_the_same_row_and_document() {
         }
     }
     assert!(won > 0);
-    let row = test.ask("{ persona(handle: \"luna.vega\") { name version } }", json!({})).await.data()["persona"].clone();
+    let row =
+        test.ask("{ persona(handle: \"luna.vega\") { name version } }", json!({})).await.data()["persona"].clone();
     assert_eq!(row["version"], 1 + won);
     assert_eq!(title_of(&test, &id).await, row["name"].as_str().unwrap());
     let last = answers.iter().find(|answer| answer["persona"]["version"] == row["version"]).unwrap();
@@ -352,8 +392,15 @@ async fn fifty_mutations_at_once_end_in_the_same_row_and_document() {
 
     let bios: Vec<String> = (0..20).map(|number| format!("Story {number}.")).collect();
     let answers = join_all(bios.iter().map(|bio| define(&test, &id, bio))).await;
-    let last = answers.iter().filter(|answer| !answer["definition"].is_null()).max_by_key(|answer| answer["definition"]["version"].as_i64());
-    let now = test.ask("{ persona(handle: \"luna.vega\") { version definition { bio version } } }", json!({})).await.data()["persona"].clone();
+    let last = answers
+        .iter()
+        .filter(|answer| !answer["definition"].is_null())
+        .max_by_key(|answer| answer["definition"]["version"].as_i64());
+    let now = test
+        .ask("{ persona(handle: \"luna.vega\") { version definition { bio version } } }", json!({}))
+        .await
+        .data()["persona"]
+        .clone();
     assert_eq!(now["definition"], last.unwrap()["definition"]);
     assert_eq!(now["definition"]["version"], now["version"]);
     test.app.stop().await;

@@ -10,7 +10,9 @@ use chimera_stores::{
     telemetry::{RenderEvent, Stage},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{Strings, asset, billing_record, campaign, campaign_persona, membership, persona, post, user, video, wallet};
+use entity::{
+    Strings, asset, billing_record, campaign, campaign_persona, membership, persona, post, user, video, wallet,
+};
 use serde_json::json;
 use std::time::Duration;
 use uuid::Uuid;
@@ -367,7 +369,10 @@ pub async fn add(test: &TestApp, number: usize) {
     let (scope, stores, now) = (test.scope(), &test.app.shared.stores, parents.now);
     let mut work = UnitOfWork::new("add", None);
     for (text, at, amount) in [("!", now - TimeDelta::days(400), 1), ("~", now + TimeDelta::hours(1), 1_000_000)] {
-        let persona = persona::Model { handle: format!("{}{}", if amount == 1 { "." } else { "z" }, Uuid::now_v7()), ..parents.persona(number, text.to_owned(), at) };
+        let persona = persona::Model {
+            handle: format!("{}{}", if amount == 1 { "." } else { "z" }, Uuid::now_v7()),
+            ..parents.persona(number, text.to_owned(), at)
+        };
         work.insert(&persona);
         work.insert(&parents.takes_part(parents.campaign_id, persona.id));
         let campaign = parents.campaign(text.to_owned(), at);

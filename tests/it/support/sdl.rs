@@ -44,7 +44,9 @@ impl Sdl {
     /// The values of an enum; none for other types.
     pub fn values(&self, name: &str) -> Vec<String> {
         match self.0.get(name) {
-            Some(TypeKind::Enum(values)) => values.values.iter().map(|value| value.node.value.node.to_string()).collect(),
+            Some(TypeKind::Enum(values)) => {
+                values.values.iter().map(|value| value.node.value.node.to_string()).collect()
+            }
             _ => Vec::new(),
         }
     }
