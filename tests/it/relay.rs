@@ -249,9 +249,18 @@ async fn what_was_committed_before_a_crash_is_applied_once_at_the_next_start() {
         version: 1,
     };
 
-    // The first process commits and dies before its relay has run; one change it had applied, and not yet settled.
-    let app = open(&settings, &clock).await;
+    // An installation that has come to rest: nothing in its outbox, and its index is not being filled for the first time.
+    let mut app = open(&settings, &clock).await;
     assert!(app.seed_new_folder().await.unwrap());
+    app.start_jobs(None);
+    while folder.path().join("search-unfilled").exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    carried(&app).await;
+    app.stop().await;
+
+    // A process commits and dies before its relay has run; one change it had applied, and not yet settled.
+    let app = open(&settings, &clock).await;
     let mut work = UnitOfWork::new("survive", None);
     for number in 0..20 {
         let row = row(number);
