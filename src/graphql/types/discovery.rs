@@ -126,7 +126,6 @@ pub struct SearchArgs {
 pub struct SearchConnection {
     result: search::SearchResult,
     list: ListId,
-    has_previous: bool,
 }
 
 /// One page of hits, with totals and facets of all hits.
@@ -147,7 +146,7 @@ impl SearchConnection {
         let key = &RequestContext::of(context)?.shared().cursor_key;
         let cursor = |hit: Option<&search::Hit>| hit.map(|hit| key.encode(self.list, &hit.position));
         Ok(PageInfo {
-            has_previous_page: self.has_previous,
+            has_previous_page: self.result.has_previous,
             has_next_page: self.result.has_next,
             start_cursor: cursor(self.result.hits.first()),
             end_cursor: cursor(self.result.hits.last()),
@@ -334,7 +333,6 @@ pub async fn search(context: &Context<'_>, args: SearchArgs, page: PageArgs) -> 
     let request = RequestContext::of(context)?;
     let list = ListId::new("search", &format!("{:?}", args.order));
     let slice = page.slice(request, list)?;
-    let has_previous = slice.after.is_some();
     let query = SearchQuery {
         query: args.query,
         types: args.types.unwrap_or_default().into_iter().map(Into::into).collect(),
@@ -349,7 +347,7 @@ pub async fn search(context: &Context<'_>, args: SearchArgs, page: PageArgs) -> 
         return Err(bad_input("`query` is longer than 1,024 bytes"));
     }
     let result = request.load(SearchOf(ByText::new(query))).await?;
-    Ok(Some(SearchConnection { result, list, has_previous }))
+    Ok(Some(SearchConnection { result, list }))
 }
 
 fn wants_highlights(context: &Context<'_>) -> bool {

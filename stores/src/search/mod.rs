@@ -184,6 +184,8 @@ pub struct FacetCount {
 pub struct SearchResult {
     /// Hits of the page.
     pub hits: Vec<Hit>,
+    /// Whether some come before.
+    pub has_previous: bool,
     /// Whether more follow.
     pub has_next: bool,
     /// All matching documents, exact.

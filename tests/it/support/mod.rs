@@ -1,11 +1,14 @@
 //! A whole installation in a folder of its own, with demo data and a clock that stands still.
 
+pub mod sdl;
+
 use chimera::{
     api::{self, Api},
     app::App,
     config::{Raw, Settings},
     document::Api as _,
     seed,
+    write::UnitOfWork,
 };
 use chimera_stores::{ManualClock, Principal, Role, Scope, Store, guard::CallCounter};
 use chrono::{TimeZone, Utc};
@@ -112,4 +115,16 @@ impl TestApp {
         };
         Answer { body, calls: calls.snapshot(), elapsed: started.elapsed() }
     }
+
+    /// Commits as `scope` and waits until the derived stores show it.
+    pub async fn write(&self, scope: &Scope, work: UnitOfWork) {
+        let shared = &self.app.shared;
+        let committed = work.commit(&shared.stores, scope).await.unwrap();
+        assert_eq!(shared.relay.wait(&committed.outbox, Duration::from_secs(60)).await, []);
+    }
+}
+
+/// The UUID at the end of a global id.
+pub fn uuid_of(id: &Value) -> Uuid {
+    Uuid::try_parse(id.as_str().unwrap().rsplit('_').next().unwrap()).unwrap()
 }

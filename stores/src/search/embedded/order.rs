@@ -63,26 +63,26 @@ const fn of_float(value: f64) -> u64 {
     if bits >> 63 == 0 { bits ^ (1 << 63) } else { !bits }
 }
 
-struct Kept {
+struct Candidate {
     rank: Rank,
     found: Match,
 }
 
-impl PartialEq for Kept {
+impl PartialEq for Candidate {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Kept {}
+impl Eq for Candidate {}
 
-impl PartialOrd for Kept {
+impl PartialOrd for Candidate {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Kept {
+impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.rank.cmp(&other.rank).then_with(|| self.found.address.cmp(&other.found.address))
     }
@@ -96,8 +96,19 @@ pub struct Best {
     before: Option<Rank>,
     backward: bool,
     /// The last one on top.
-    kept: BinaryHeap<Kept>,
+    kept: BinaryHeap<Candidate>,
+    has_previous: bool,
     has_next: bool,
+}
+
+/// What was kept of all matches.
+pub struct Kept {
+    /// The matches of the slice, in list order.
+    pub found: Vec<Match>,
+    /// Whether some come before.
+    pub has_previous: bool,
+    /// Whether more follow.
+    pub has_next: bool,
 }
 
 impl Best {
@@ -114,6 +125,7 @@ impl Best {
             before: rank(&slice.before)?,
             backward: slice.backward,
             kept: BinaryHeap::new(),
+            has_previous: false,
             has_next: false,
         })
     }
@@ -125,27 +137,29 @@ impl Best {
     pub fn offer(&mut self, found: Match) -> Result<()> {
         let rank = rank(self.order, &found.position(self.order))?;
         if self.after.is_some_and(|after| rank <= after) {
+            self.has_previous = true;
             return Ok(());
         }
         if self.before.is_some_and(|before| rank >= before) {
             self.has_next = true;
             return Ok(());
         }
-        self.kept.push(Kept { rank: if self.backward { rank.turned() } else { rank }, found });
+        self.kept.push(Candidate { rank: if self.backward { rank.turned() } else { rank }, found });
         if self.kept.len() > self.limit {
             self.kept.pop();
+            self.has_previous |= self.backward;
             self.has_next |= !self.backward;
         }
         Ok(())
     }
 
-    /// The matches of the slice in list order, and whether more follow.
-    pub fn finish(self) -> (Vec<Match>, bool) {
+    /// The matches of the slice, and what lies around them.
+    pub fn finish(self) -> Kept {
         let mut found: Vec<Match> = self.kept.into_sorted_vec().into_iter().map(|kept| kept.found).collect();
         if self.backward {
             found.reverse();
         }
-        (found, self.has_next)
+        Kept { found, has_previous: self.has_previous, has_next: self.has_next }
     }
 }
 
@@ -188,10 +202,10 @@ mod tests {
                 list.reverse();
             }
             let page = slice.apply(list, descending, |row| row.position(order));
-            let (found, has_next) = best.finish();
+            let Kept { found, has_previous, has_next } = best.finish();
             let ids = |rows: &[Match]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
             prop_assert_eq!(ids(&found), ids(&page.items));
-            prop_assert_eq!(has_next, page.has_next);
+            prop_assert_eq!((has_previous, has_next), (page.has_previous, page.has_next));
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::{
     facets::{Facets, type_values},
     highlight::{Stored, highlights},
-    order::{Best, Match},
+    order::{Best, Kept, Match},
     schema::{Fields, column, type_of},
     words::{Word, Words},
 };
@@ -128,9 +128,9 @@ pub fn search(searcher: &Searcher, fields: &Fields, organization: Uuid, query: &
         }
         facets.add(counted).map_err(unreadable)?;
     }
-    let (found, has_next) = best.finish();
+    let Kept { found, has_previous, has_next } = best.finish();
     let hits = found.into_iter().map(|found| hit(searcher, fields, query, &words, found)).collect::<Result<_>>()?;
-    Ok(SearchResult { hits, has_next, total, facets: facets.finish(&query.facets, query.facet_limit) })
+    Ok(SearchResult { hits, has_previous, has_next, total, facets: facets.finish(&query.facets, query.facet_limit) })
 }
 
 /// The columns that are read for every match.
