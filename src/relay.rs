@@ -2,7 +2,8 @@
 //!
 //! One loop for each target reads the entries that are due, oldest first, applies them in one batch, and settles them.
 //! At least once: a crash between applying and settling repeats the batch, which the stores absorb by version. In order
-//! for each entity: the store hands out no entry of an entity that has an older one waiting. An entry that fails for a
+//! for each entity: a batch keeps the order of the commits, and no entry goes out while an older one of its entity waits
+//! for its next try. An entry that fails for a
 //! reason of its own (or its store's) waits with a growing back-off and holds up its entity alone. A change older than
 //! what the store holds is superseded, which counts as applied.
 //!

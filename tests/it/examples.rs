@@ -41,7 +41,12 @@ fn stable(value: &mut Value) {
 
 /// Compares with a committed file; `UPDATE_SNAPSHOTS=1` writes it instead.
 fn pinned(name: &str, text: &str) {
-    let path = folder("tests/it/snapshots").join(name);
+    pinned_at(&format!("tests/it/snapshots/{name}"), text);
+}
+
+/// The same for any file of the project.
+pub fn pinned_at(name: &str, text: &str) {
+    let path = folder(name);
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 mod access;
+mod compatibility;
 mod examples;
 mod faults;
 mod import;
@@ -10,5 +11,6 @@ mod paging;
 mod rebuild;
 mod relay;
 mod schema;
+mod serve;
 mod start;
 mod support;

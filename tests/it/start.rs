@@ -1,6 +1,6 @@
 //! The program from outside: what it prints, what it refuses and with which exit code.
 //!
-//! Serving is not tried here; everything else of the command line is.
+//! Serving is tried in `serve`.
 
 use crate::support::settings;
 use chimera::{app::App, token::hash_token};
@@ -16,10 +16,10 @@ use std::{
 use tempfile::TempDir;
 
 /// A folder to run the program in.
-struct Place(TempDir);
+pub struct Place(TempDir);
 
 /// How a run of the program ended.
-struct Run {
+pub struct Run {
     code: Option<i32>,
     out: String,
     err: String,
@@ -36,13 +36,13 @@ impl Run {
     }
 
     /// What an exit code 0 printed.
-    fn good(self) -> String {
+    pub fn good(self) -> String {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         self.out
     }
 
     /// The one line of a refusal, with each of `words` in it.
-    fn refused(self, words: &[&str]) -> String {
+    pub fn refused(self, words: &[&str]) -> String {
         let Self { code, out, err } = self;
         assert_eq!(code, Some(2), "{out}{err}");
         assert_eq!(out, "", "a refusal prints nothing on standard output");
@@ -56,12 +56,12 @@ impl Run {
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
     /// A folder whose data are a copy of seeded ones: seeding loads a language model, which takes its time.
-    fn seeded() -> Self {
+    pub fn seeded() -> Self {
         static SEEDED: OnceLock<TempDir> = OnceLock::new();
         let seeded = SEEDED.get_or_init(|| {
             let place = Self::new();
@@ -83,7 +83,7 @@ impl Place {
     }
 
     /// The program in this folder, without any setting of the machine's environment.
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chimera"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("CHIMERA_") {
@@ -94,7 +94,7 @@ impl Place {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Run {
+    pub fn run(&self, arguments: &[&str]) -> Run {
         Run::of(self.command(arguments).output().unwrap())
     }
 

@@ -27,6 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 /// Whether a call may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +202,7 @@ impl Guard {
     {
         let shared = &*self.0;
         let started = Instant::now();
+        let span = tracing::debug_span!("store_call", store = %shared.store, operation);
         if let Some(calls) = scope.calls() {
             calls.count(shared.store, operation);
         }
@@ -208,7 +210,7 @@ impl Guard {
         let deadline = scope.deadline().map_or(own, |request| request.min(own));
         let mut retries = 0;
         let result = loop {
-            let result = self.attempt(deadline, &mut call).await;
+            let result = self.attempt(deadline, &mut call).instrument(span.clone()).await;
             let repeat = match &result {
                 Err(error) => {
                     idempotence == Idempotence::Read

@@ -1,0 +1,156 @@
+//! The server as a process: what it prints, whom it lets in, how it ends, and what a `kill -9` leaves.
+
+use crate::start::Place;
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Stdio},
+};
+
+/// A running server.
+struct Served {
+    child: Child,
+    address: String,
+    printed: String,
+}
+
+impl Served {
+    fn start(place: &Place, arguments: &[&str]) -> Self {
+        let mut all = vec!["--listen", "127.0.0.1:0"];
+        all.extend_from_slice(arguments);
+        let mut child = place.command(&all).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut printed = String::new();
+        // The table of the stores comes last, and the search store last in it.
+        while !printed.lines().any(|line| line.starts_with("search ")) {
+            assert!(lines.read_line(&mut printed).unwrap() > 0, "the server ended: {printed}");
+        }
+        let start = printed.find("http://").unwrap() + "http://".len();
+        let address = printed[start..].split('/').next().unwrap().to_owned();
+        Self { child, address, printed }
+    }
+
+    /// Sends one request; the status and the body.
+    fn send(&self, head: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let length = body.len();
+        write!(stream, "{head}host: {}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}", self.address).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+
+    fn ask(&self, token: Option<&str>, query: &str) -> (u16, Value) {
+        let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let head = format!("POST /graphql HTTP/1.1\r\ncontent-type: application/json\r\n{bearer}");
+        let (status, body) = self.send(&head, &json!({ "query": query }).to_string());
+        (status, serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status} {body}")))
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = std::process::Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_tells_where_it_is_answers_and_ends_in_order() {
+    let place = Place::seeded();
+    let mut served = Served::start(&place, &[]);
+    assert!(served.printed.contains("/graphql\n"), "{}", served.printed);
+    for store in ["relational", "memory", "episodic", "telemetry", "ledger", "media", "search"] {
+        assert!(served.printed.lines().any(|line| line.starts_with(store)), "{} lacks {store}", served.printed);
+    }
+    let (status, answer) = served.ask(None, "{ viewer { role } organization { handle } }");
+    assert_eq!((status, &answer["data"]["organization"]["handle"]), (200, &json!("demo")));
+    assert_eq!(served.send("GET /live HTTP/1.1\r\n", "").0, 200);
+    let (status, ready) = served.send("GET /ready HTTP/1.1\r\n", "");
+    assert_eq!(status, 200, "{ready}");
+    let ready: Value = serde_json::from_str(&ready).unwrap();
+    assert_eq!(ready["stores"].as_array().unwrap().len(), 7);
+    let (_, metrics) = served.send("GET /metrics HTTP/1.1\r\n", "");
+    for metric in ["chimera_operations_total", "chimera_store_calls_total", "chimera_store_breaker"] {
+        assert!(metrics.contains(metric), "{metric}");
+    }
+    served.signal("-TERM");
+    assert_eq!(served.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_busy_port_is_one_line() {
+    let place = Place::seeded();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    place.run(&["--listen", &address]).refused(&[&address, "another program listens there"]);
+}
+
+#[test]
+fn nobody_is_let_in_unless_it_was_meant() {
+    let place = Place::seeded();
+    place.run(&["--listen", "0.0.0.0:0"]).refused(&["demo mode", "loopback", "--no-demo"]);
+    place.run(&["--listen", "127.0.0.1:0", "--no-demo"]).refused(&["no API key", "chimera key"]);
+
+    let token = place.run(&["key", "dashboard", "--role", "viewer"]).good().trim().to_owned();
+    let served = Served::start(&place, &["--no-demo"]);
+    let query = "{ viewer { role apiKey { name } } }";
+    let (status, answer) = served.ask(None, query);
+    assert_eq!((status, &answer["errors"][0]["extensions"]["code"]), (401, &json!("UNAUTHENTICATED")), "{answer}");
+    let (status, _) = served.ask(Some("chim_wrong"), query);
+    assert_eq!(status, 401);
+    let (status, answer) = served.ask(Some(&token), query);
+    assert_eq!(status, 200);
+    assert_eq!(answer["data"]["viewer"], json!({ "role": "VIEWER", "apiKey": { "name": "dashboard" } }));
+    let (_, answer) = served.ask(Some(&token), "mutation { createPersona(input: { handle: \"x\", name: \"X\" }) { persona { id } } }");
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}");
+}
+
+#[test]
+fn what_was_acknowledged_survives_kill_9() {
+    let place = Place::seeded();
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        let mut served = Served::start(&place, &[]);
+        for number in 0..12 {
+            // No handle is the beginning of another: the last word of a search is a prefix.
+            let handle = format!("survivor{round}x{number:02}");
+            let document = format!(
+                "mutation {{ createPersona(input: {{ handle: \"{handle}\", name: \"Survivor {round} {number}\", definition: {{ bio: \"b\", voice: \"v\" }} }}) {{ persona {{ id }} userErrors {{ message }} }}
+                  enqueueTasks(input: {{ tasks: [{{ queue: \"{handle}\", kind: \"k\", payload: {{}} }}] }}) {{ userErrors {{ message }} }} }}"
+            );
+            let (status, answer) = served.ask(None, &document);
+            assert_eq!(status, 200, "{answer}");
+            assert!(answer["data"]["createPersona"]["persona"]["id"].is_string(), "{answer}");
+            acknowledged.push(handle);
+        }
+        served.signal("-KILL");
+        served.child.wait().unwrap();
+    }
+    let served = Served::start(&place, &[]);
+    for handle in &acknowledged {
+        // The relay may have had a moment's work left when the process was killed.
+        let found = (0..100).any(|_| {
+            let query = format!(
+                "{{ persona(handle: \"{handle}\") {{ definition {{ bio }} }} queue(name: \"{handle}\") {{ ready }} search(query: \"{handle}\", types: [PERSONA], first: 1) {{ totalCount }} }}"
+            );
+            let (_, answer) = served.ask(None, &query);
+            let data = &answer["data"];
+            assert!(data["persona"].is_object(), "{handle} is lost: {answer}");
+            assert_eq!(data["queue"]["ready"], 1, "{handle}: {answer}");
+            let derived = data["persona"]["definition"]["bio"] == "b" && data["search"]["totalCount"] == 1;
+            if !derived {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+            derived
+        });
+        assert!(found, "{handle} did not reach memory and search");
+    }
+}
