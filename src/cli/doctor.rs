@@ -32,10 +32,14 @@ fn advice(error: &StoreError) -> &'static str {
         (Store::Search, ErrorKind::Corrupt) => {
             "the index is derived from the relational store: stop the server and move the folder away"
         }
-        (_, ErrorKind::Corrupt) => "restore the file from a backup; nothing was changed",
-        (_, ErrorKind::Conflict) => "the store was made with other settings: put them back, or choose another data folder",
+        (_, ErrorKind::Corrupt) => "restore the file from a backup; nothing was repaired or thrown away",
+        (_, ErrorKind::Conflict) => {
+            "the store was made with other settings: put them back, or choose another data folder"
+        }
         (_, ErrorKind::Unavailable) => "check that the path exists, can be written, and is not held by another process",
-        (_, ErrorKind::Timeout | ErrorKind::Overloaded) => "the store answers too slowly: look at the load of the machine",
+        (_, ErrorKind::Timeout | ErrorKind::Overloaded) => {
+            "the store answers too slowly: look at the load of the machine"
+        }
         _ => "run again with --set log.level=debug for the cause",
     }
 }

@@ -29,7 +29,9 @@ pub(super) async fn run(settings: &Settings, kind: Kind, file: &Path, handle: &s
     }
     let shared = &app.shared;
     let organization_id = organization(&shared.stores, handle).await?.ok_or_else(|| {
-        Failure::Other(format!("there is no organisation {handle:?}; `chimera key NAME --organization {handle}` makes it"))
+        Failure::Other(format!(
+            "there is no organisation {handle:?}; `chimera key NAME --organization {handle}` makes it"
+        ))
     })?;
     let mut bar = Bar::new(size);
     let scope = Scope::system(organization_id);
@@ -51,7 +53,9 @@ pub(super) async fn run(settings: &Settings, kind: Kind, file: &Path, handle: &s
         summary.failed,
     ))?;
     if waiting > 0 {
-        say(format_args!("{waiting} changes wait for the memory or search store; the server applies them when it runs"))?;
+        say(format_args!(
+            "{waiting} changes wait for the memory or search store; the server applies them when it runs"
+        ))?;
     }
     Ok(if summary.failed > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

@@ -96,7 +96,8 @@ mod tests {
         let mut lines = Lines::new(BufReader::with_capacity(7, input.as_slice()));
         let batch = lines.next_batch(10).await.unwrap().unwrap();
         assert_eq!(batch.bytes, input.len() as u64);
-        let seen: Vec<_> = batch.lines.iter().map(|(number, text)| (*number, text.as_deref().unwrap_or("bad"))).collect();
+        let seen: Vec<_> =
+            batch.lines.iter().map(|(number, text)| (*number, text.as_deref().unwrap_or("bad"))).collect();
         assert_eq!(seen, [(1, "one"), (4, "bad"), (5, "bad"), (6, "last ")]);
         assert!(lines.next_batch(10).await.unwrap().is_none());
     }

@@ -6,7 +6,8 @@
 use super::{
     lines::Batch,
     shapes::{
-        Build, Line, MemoryLine, PersonaLine, RenderEventLine, memory_record, persona_row, post_row, render_event, video_row,
+        Build, Line, MemoryLine, PersonaLine, RenderEventLine, memory_record, persona_row, post_row, render_event,
+        video_row,
     },
 };
 use crate::{
@@ -138,11 +139,12 @@ impl<'a> Importer<'a> {
         for (number, plan) in planned {
             let mut one = self.work();
             plan.add(&mut one);
-            let verdict = match if one.is_empty() { Ok(Default::default()) } else { one.commit(self.stores, self.scope).await } {
-                Ok(_) => plan.verdict(),
-                Err(error) if is_refusal(error.kind()) => Verdict::Refused(error.message().to_owned()),
-                Err(error) => return Err(error),
-            };
+            let verdict =
+                match if one.is_empty() { Ok(Default::default()) } else { one.commit(self.stores, self.scope).await } {
+                    Ok(_) => plan.verdict(),
+                    Err(error) if is_refusal(error.kind()) => Verdict::Refused(error.message().to_owned()),
+                    Err(error) => return Err(error),
+                };
             verdicts.push((number, verdict));
         }
         Ok(verdicts)
@@ -222,7 +224,9 @@ impl<'a> Importer<'a> {
                 Ok(()) if before.is_some() => Verdict::Unchanged,
                 Ok(()) => Verdict::Created,
                 // The store numbers the events of a call; here it is always the first and only one.
-                Err(error) if is_refusal(error.kind()) => Verdict::Refused(error.message().replacen("event 0", "the event", 1)),
+                Err(error) if is_refusal(error.kind()) => {
+                    Verdict::Refused(error.message().replacen("event 0", "the event", 1))
+                }
                 Err(error) => return Err(error),
             };
             verdicts.push((number, verdict));
@@ -250,9 +254,10 @@ fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
 fn parse<L: DeserializeOwned>(batch: &Batch) -> (Vec<(u64, L)>, Verdicts) {
     let (mut lines, mut verdicts) = (Vec::new(), Vec::new());
     for (number, text) in &batch.lines {
-        let parsed = text.as_ref().map_err(Clone::clone).and_then(|text| {
-            serde_json::from_str(text).map_err(|error| words(&error))
-        });
+        let parsed = text
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|text| serde_json::from_str(text).map_err(|error| words(&error)));
         match parsed {
             Ok(line) => lines.push((*number, line)),
             Err(reason) => verdicts.push((*number, Verdict::Refused(reason))),

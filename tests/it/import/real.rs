@@ -51,7 +51,11 @@ impl Data {
         let folder = std::env::var_os("CHIMERA_TEST_DATA")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/data"), PathBuf::from);
         let Ok(facts) = fs::read_to_string(folder.join("facts.json")) else {
-            assert!(std::env::var("CHIMERA_REQUIRE_DATA").as_deref() != Ok("1"), "no test data in {}; run tests/data/fetch.sh", folder.display());
+            assert!(
+                std::env::var("CHIMERA_REQUIRE_DATA").as_deref() != Ok("1"),
+                "no test data in {}; run tests/data/fetch.sh",
+                folder.display()
+            );
             println!("left out: no test data in {}; tests/data/fetch.sh brings them", folder.display());
             return None;
         };
@@ -63,7 +67,11 @@ impl Data {
     }
 
     fn lines(&self, name: &str) -> Vec<Value> {
-        self.bytes(name).split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
+        self.bytes(name)
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect()
     }
 
     fn count(&self, pointer: &str) -> u64 {
@@ -86,14 +94,19 @@ async fn two_real_data_sets_are_imported_and_answer() {
     let clock = Arc::new(ManualClock::new(chrono::Utc::now()));
     // The deadline of the stores is the default on purpose: an import must fit into it.
     let empty = Empty::over(Arc::new(SystemClock), clock, &[]).await;
-    let sizes = [("personas", Kind::Personas, "/personas"), ("videos", Kind::Videos, "/videos/count"), ("memories", Kind::Memories, "/memories/count")];
+    let sizes = [
+        ("personas", Kind::Personas, "/personas"),
+        ("videos", Kind::Videos, "/videos/count"),
+        ("memories", Kind::Memories, "/memories/count"),
+    ];
     for (name, kind, fact) in sizes {
         let started = Instant::now();
         let (summary, refused) = empty.import(kind, &data.bytes(name)).await;
         assert_eq!(refused, []);
         assert_eq!(summary, Summary { created: data.count(fact), ..Summary::default() }, "{name}");
         let shared = &empty.test.app.shared;
-        let waiting = import::settle(&shared.stores, &shared.relay, &empty.scope, Duration::from_secs(60)).await.unwrap();
+        let waiting =
+            import::settle(&shared.stores, &shared.relay, &empty.scope, Duration::from_secs(60)).await.unwrap();
         assert_eq!(waiting, 0, "{name} are in the memory and search stores");
         println!("import of {} {name}: {:.1?}", summary.lines(), started.elapsed());
     }
@@ -135,7 +148,10 @@ async fn facets(data: &Data, empty: &Empty) {
     assert_eq!(answer["search"]["totalCount"], data.count("/videos/count"));
     let counts = |facet: usize| -> Vec<(String, u64)> {
         let counts = answer["search"]["facets"][facet]["counts"].as_array().unwrap();
-        counts.iter().map(|entry| (entry["value"].as_str().unwrap().to_owned(), entry["count"].as_u64().unwrap())).collect()
+        counts
+            .iter()
+            .map(|entry| (entry["value"].as_str().unwrap().to_owned(), entry["count"].as_u64().unwrap()))
+            .collect()
     };
     assert_eq!(counts(0), data.top("/videos/perCategory"));
     assert_eq!(counts(1), data.top("/videos/perTagTop20"));
@@ -191,8 +207,11 @@ async fn typos(data: &Data, empty: &Empty) {
 }
 
 async fn paraphrases(data: &Data, empty: &Empty) {
-    let texts: HashMap<String, String> =
-        data.lines("memories").into_iter().map(|line| (line["externalId"].as_str().unwrap().to_owned(), line["text"].as_str().unwrap().to_owned())).collect();
+    let texts: HashMap<String, String> = data
+        .lines("memories")
+        .into_iter()
+        .map(|line| (line["externalId"].as_str().unwrap().to_owned(), line["text"].as_str().unwrap().to_owned()))
+        .collect();
     for (query, id) in PARAPHRASES {
         let answer = empty
             .ask(
@@ -202,7 +221,13 @@ async fn paraphrases(data: &Data, empty: &Empty) {
                 json!({ "query": query }),
             )
             .await;
-        let rank = |mode: &str| answer["persona"][mode].as_array().unwrap().iter().position(|hit| hit["memory"]["text"] == texts[id].as_str());
+        let rank = |mode: &str| {
+            answer["persona"][mode]
+                .as_array()
+                .unwrap()
+                .iter()
+                .position(|hit| hit["memory"]["text"] == texts[id].as_str())
+        };
         println!("{query:?}: by meaning at {:?}, by words at {:?}", rank("meaning"), rank("words"));
         assert!(rank("meaning").is_some(), "{query:?} does not recall {id}");
         assert!(rank("words").is_none(), "{query:?} shares words with {id}");
@@ -215,7 +240,8 @@ async fn walk(empty: &Empty, connection: &str, total: u64) {
         let field = connection.replace("ARGUMENTS", &arguments);
         async move { empty.ask(&format!("{{ {field} }}"), json!({})).await }
     };
-    let part = |answer: &Value| answer.pointer("/persona/memories").or_else(|| answer.pointer("/videos")).unwrap().clone();
+    let part =
+        |answer: &Value| answer.pointer("/persona/memories").or_else(|| answer.pointer("/videos")).unwrap().clone();
     let ids = |part: &Value| -> Vec<String> {
         part["nodes"].as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap().to_owned()).collect()
     };
@@ -247,5 +273,10 @@ async fn walk(empty: &Empty, connection: &str, total: u64) {
 async fn paging(data: &Data, empty: &Empty) {
     let part = "{ nodes { id } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } }";
     walk(empty, &format!("videos(ARGUMENTS) {part}"), data.count("/videos/count")).await;
-    walk(empty, &format!("persona(handle: \"tweets\") {{ memories(ARGUMENTS) {part} }}"), data.count("/memories/count")).await;
+    walk(
+        empty,
+        &format!("persona(handle: \"tweets\") {{ memories(ARGUMENTS) {part} }}"),
+        data.count("/memories/count"),
+    )
+    .await;
 }
