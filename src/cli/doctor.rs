@@ -32,7 +32,7 @@ fn advice(error: &StoreError) -> &'static str {
         (Store::Search, ErrorKind::Corrupt) => {
             "the index is derived: move its folder away, and the next start fills a new one from the relational store"
         }
-        (_, ErrorKind::Corrupt) => "restore the file from a backup; nothing was changed",
+        (_, ErrorKind::Corrupt) => "restore the file from a backup; nothing was repaired or thrown away",
         (_, ErrorKind::Conflict) => {
             "the store was made with other settings: put them back, or choose another data folder"
         }

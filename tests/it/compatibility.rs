@@ -18,11 +18,15 @@ async fn the_capabilities_are_what_the_documentation_says() {
         ("media", to_json(serde_json::to_value(stores.media().unwrap().capabilities()))),
         ("search", to_json(serde_json::to_value(stores.search().unwrap().capabilities()))),
     ];
-    let mut text = String::from("# What each adapter can do\n\nGenerated from the adapters' own capabilities, and checked by a test.\n\n");
+    let mut text = String::from(
+        "# What each adapter can do\n\nGenerated from the adapters' own capabilities, and checked by a test.\n\n",
+    );
     text.push_str("| port | adapter | capability | value |\n|---|---|---|---|\n");
     for (port, capabilities) in &all {
         let adapter = capabilities["adapter"].as_str().unwrap();
-        for (name, value) in capabilities.as_object().unwrap().iter().filter(|(name, _)| !["adapter", "place"].contains(&name.as_str())) {
+        for (name, value) in
+            capabilities.as_object().unwrap().iter().filter(|(name, _)| !["adapter", "place"].contains(&name.as_str()))
+        {
             writeln!(text, "| {port} | {adapter} | `{name}` | {value} |").unwrap();
         }
     }

@@ -35,7 +35,8 @@ impl Served {
     fn send(&self, head: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let length = body.len();
-        write!(stream, "{head}host: {}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}", self.address).unwrap();
+        write!(stream, "{head}host: {}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}", self.address)
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
@@ -109,7 +110,8 @@ fn nobody_is_let_in_unless_it_was_meant() {
     let (status, answer) = served.ask(Some(&token), query);
     assert_eq!(status, 200);
     assert_eq!(answer["data"]["viewer"], json!({ "role": "VIEWER", "apiKey": { "name": "dashboard" } }));
-    let (_, answer) = served.ask(Some(&token), "mutation { createPersona(input: { handle: \"x\", name: \"X\" }) { persona { id } } }");
+    let (_, answer) = served
+        .ask(Some(&token), "mutation { createPersona(input: { handle: \"x\", name: \"X\" }) { persona { id } } }");
     assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}");
 }
 
