@@ -86,7 +86,8 @@ impl App {
             search_is_empty: AtomicBool::new(false),
         };
         let stores = opener.stores().await?;
-        if opener.search_is_empty.load(Ordering::Relaxed) {
+        let search_is_empty = opener.search_is_empty.load(Ordering::Relaxed);
+        if search_is_empty && !stores.relational.organizations().await?.is_empty() {
             folder.mark(UNFILLED)?;
         }
         let relay = Relay::new(stores.clone(), clock.clone());
