@@ -771,16 +771,3 @@ async fn a_port_that_is_taken_is_named() {
         "{text}"
     );
 }
-
-/// All audits of the npm package `graphql-http` against this layer; `npm ci` in `tests/transport` first.
-#[tokio::test]
-#[ignore = "needs node, and `npm ci` in tests/transport"]
-async fn the_audits_of_graphql_http_pass() {
-    let server = TestServer::start();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transport/audits.mjs");
-    let mut audits = std::process::Command::new("node");
-    audits.arg(script).arg(server.url("/graphql"));
-    let output = tokio::task::spawn_blocking(move || audits.output()).await.unwrap().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("61 passed, 0 failed"), "{text}");
-}
