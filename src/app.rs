@@ -12,7 +12,7 @@ use crate::{
     stores::Stores,
 };
 use chimera_stores::{
-    Clock, ErrorKind, Guard, Result as StoreResult, Scope, Store, StoreError, SystemClock,
+    Clock, ErrorKind, Finding, Guard, Result as StoreResult, Scope, Store, StoreError, SystemClock,
     episodic::{EmbeddedEpisodic, Episodic},
     guard::{FaultPlan, StoreMetrics},
     ledger::{Ledger, embedded::EmbeddedLedger},
@@ -265,6 +265,8 @@ impl<'a> Opener<'a> {
             Place::Off => None,
             Place::Embedded => Some(self.folder.join(name)),
             Place::Path(path) => Some(path),
+            // Only stores that have no server are asked for their path.
+            Place::Server(_) => None,
         }
     }
 
@@ -295,25 +297,37 @@ impl<'a> Opener<'a> {
         Ok(stores)
     }
 
-    /// Opens one store and asks it whether it can be used; `Ok(false)` when it is off.
+    /// Opens one store and asks it whether it can be used, and what its operator should know; `None` when it is off.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub async fn check(&self, store: Store) -> StoreResult<bool> {
+    pub async fn check(&self, store: Store) -> StoreResult<Option<Vec<Finding>>> {
         let scope = Scope::system(Uuid::nil());
         macro_rules! check {
             ($open:expr) => {
                 match $open {
-                    Some(handle) => handle.health(&scope).await.map(|()| true),
-                    None => Ok(false),
+                    Some(handle) => handle.health(&scope).await.map(|()| Some(Vec::new())),
+                    None => Ok(None),
                 }
             };
         }
         match store {
-            Store::Relational => self.relational().await?.health(&scope).await.map(|()| true),
+            Store::Relational => {
+                let relational = self.relational().await?;
+                relational.health(&scope).await?;
+                relational.findings(&scope).await.map(Some)
+            }
+            Store::Episodic => {
+                let Some(episodic) = self.episodic().await? else { return Ok(None) };
+                episodic.health(&scope).await?;
+                episodic.findings(&scope).await.map(Some)
+            }
+            Store::Telemetry => {
+                let Some(telemetry) = self.telemetry().await? else { return Ok(None) };
+                telemetry.health(&scope).await?;
+                telemetry.findings(&scope).await.map(Some)
+            }
             Store::Memory => check!(self.memory().await?),
-            Store::Episodic => check!(self.episodic().await?),
-            Store::Telemetry => check!(self.telemetry().await?),
             Store::Ledger => check!(self.ledger().await?),
             Store::Media => check!(self.media().await?),
             Store::Search => check!(self.search().await?),

@@ -15,11 +15,21 @@ pub(super) async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let mut healthy = true;
     for store in Store::ALL {
         match opener.check(store).await {
-            Ok(true) => say(format_args!("{store:<12} ok"))?,
-            Ok(false) => say(format_args!("{store:<12} off"))?,
+            Ok(None) => say(format_args!("{store:<12} off"))?,
+            Ok(Some(findings)) => {
+                say(format_args!("{store:<12} ok"))?;
+                for finding in findings {
+                    say(format_args!("{:13}{}\n{:13}{}", "", finding.message, "", finding.advice))?;
+                }
+            }
             Err(error) => {
                 healthy = false;
-                say(format_args!("{store:<12} {}\n{:13}{}", error.message(), "", advice(&error)))?;
+                say(format_args!(
+                    "{store:<12} {}\n{:13}{}",
+                    error.message(),
+                    "",
+                    error.advice().unwrap_or_else(|| advice(&error))
+                ))?;
             }
         }
     }

@@ -135,6 +135,7 @@ struct Inner {
     kind: ErrorKind,
     retry: Retry,
     message: String,
+    advice: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -149,7 +150,7 @@ impl StoreError {
             ErrorKind::Unavailable | ErrorKind::Timeout => Retry::Safe,
             _ => Retry::Never,
         };
-        Self(Arc::new(Inner { store, kind, retry, message: message.into(), source: None }))
+        Self(Arc::new(Inner { store, kind, retry, message: message.into(), advice: None, source: None }))
     }
 
     /// The same with the driver's error as its cause, for the log.
@@ -162,6 +163,15 @@ impl StoreError {
         let plain = Self::new(store, kind, message);
         match Arc::try_unwrap(plain.0) {
             Ok(inner) => Self(Arc::new(Inner { source: Some(source.into()), ..inner })),
+            Err(shared) => Self(shared),
+        }
+    }
+
+    /// The same with what its operator can do about it: lower case, no full stop.
+    #[must_use]
+    pub fn with_advice(self, advice: impl Into<String>) -> Self {
+        match Arc::try_unwrap(self.0) {
+            Ok(inner) => Self(Arc::new(Inner { advice: Some(advice.into()), ..inner })),
             Err(shared) => Self(shared),
         }
     }
@@ -199,6 +209,11 @@ impl StoreError {
     /// The message that a client may see.
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// What its operator can do about it, when the adapter knows.
+    pub fn advice(&self) -> Option<&str> {
+        self.0.advice.as_deref()
     }
 
     /// The whole chain of causes on one line, for the log.

@@ -15,10 +15,12 @@
 //!
 //! A new rule of a port is first a new case in `tests/contract/<port>.rs`.
 
+pub mod address;
 pub mod clock;
 pub mod durable;
 pub mod episodic;
 pub mod error;
+pub mod finding;
 pub mod guard;
 pub mod ledger;
 pub mod media;
@@ -29,8 +31,10 @@ pub mod scope;
 pub mod search;
 pub mod telemetry;
 
+pub use address::Address;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{ErrorKind, Result, Retry, Store, StoreError};
+pub use finding::Finding;
 pub use guard::Guard;
 pub use page::{Page, Position, Slice, SortValue};
 pub use scope::{Principal, Role, Scope};

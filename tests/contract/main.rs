@@ -11,6 +11,7 @@ mod media;
 mod memory;
 mod relational;
 mod search;
+mod servers;
 mod telemetry;
 
 use chimera_stores::{ManualClock, Principal, Role, Scope};
@@ -42,6 +43,8 @@ const EXPECTED: &[(&str, usize)] = &[
 pub struct Adapter<H> {
     /// As in the compatibility table.
     pub name: &'static str,
+    /// Whether this machine can run it; `CONTRACT_REQUIRE` makes a missing one a failure.
+    pub found: fn() -> bool,
     /// Opens it.
     pub open: fn(PathBuf, Arc<ManualClock>) -> BoxFuture<'static, H>,
 }
@@ -96,6 +99,10 @@ fn trials<H: Send + 'static>(
     trials: &mut Vec<Trial>,
 ) {
     for adapter in adapters {
+        if !test_servers::have(adapter.name, (adapter.found)()) {
+            println!("{port:<12} {:<18} left out: its server is not installed", adapter.name);
+            continue;
+        }
         for &(case, run) in cases {
             let outcomes = outcomes.clone();
             trials.push(Trial::test(format!("{port}::{}::{case}", adapter.name), move || {
@@ -132,6 +139,7 @@ fn main() -> ExitCode {
     trials("media", media::ADAPTERS, media::CASES, &outcomes, &mut all);
     trials("search", search::ADAPTERS, search::CASES, &outcomes, &mut all);
     let conclusion = libtest_mimic::run(&arguments, all);
+    servers::stop();
     if arguments.list || arguments.filter.is_some() || !arguments.skip.is_empty() {
         return conclusion.exit_code();
     }
@@ -147,7 +155,7 @@ fn report(outcomes: &[Outcome]) -> bool {
         *counts.entry((outcome.port, outcome.adapter)).or_default() += 1;
     }
     for ((port, adapter), count) in &counts {
-        println!("{port:<12} {adapter:<12} {count} cases");
+        println!("{port:<12} {adapter:<18} {count} cases");
     }
     let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target");
     std::fs::create_dir_all(&target).unwrap();

@@ -41,6 +41,11 @@ impl Episodic {
         self.guard.call(scope, "health", Idempotence::Read, || self.adapter.health()).await
     }
 
+    /// See [`EpisodicAdapter::findings`].
+    pub async fn findings(&self, scope: &Scope) -> Result<Vec<Finding>> {
+        self.guard.call(scope, "findings", Idempotence::Read, || self.adapter.findings()).await
+    }
+
     /// See [`QueueAdapter::enqueue`]. A task out of bounds fails alone. Idempotent by id, hence repeatable.
     pub async fn enqueue(&self, scope: &Scope, tasks: &[NewTask]) -> Result<Vec<Result<Enqueued>>> {
         self.check_batch(tasks.len())?;

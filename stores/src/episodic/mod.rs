@@ -10,7 +10,7 @@ pub use embedded::EmbeddedEpisodic;
 pub use handle::Episodic;
 
 use crate::{
-    Result, Scope,
+    Finding, Result, Scope,
     page::{Page, Slice},
 };
 use async_trait::async_trait;
@@ -338,6 +338,11 @@ pub trait EpisodicAdapter: QueueAdapter + ConversationAdapter {
 
     /// Answers when the store can be read and written.
     async fn health(&self) -> Result<()>;
+
+    /// What its operator should know about the store's own state; nothing when all is well.
+    async fn findings(&self) -> Result<Vec<Finding>> {
+        Ok(Vec::new())
+    }
 }
 
 /// How long a task waits after its `attempt`th failure, before jitter: 1 s doubled per attempt, at most an hour.

@@ -11,7 +11,7 @@ pub use record::{Kind, Record, Row};
 pub use sql::SqlRelational;
 
 use crate::{
-    Result, Scope,
+    Finding, Result, Scope,
     error::{Store, StoreError},
     guard::{Guard, Idempotence, one_per_key},
     page::{Page, Slice},
@@ -245,6 +245,11 @@ pub trait RelationalAdapter: Send + Sync + 'static {
     /// Answers when the store can be read and written.
     async fn health(&self) -> Result<()>;
 
+    /// What its operator should know about the store's own state; nothing when all is well.
+    async fn findings(&self) -> Result<Vec<Finding>> {
+        Ok(Vec::new())
+    }
+
     /// Lets go of what is open, in good order; nothing is asked afterwards. A store that is never closed loses nothing.
     async fn close(&self) {}
 
@@ -323,6 +328,11 @@ impl Relational {
     /// See [`RelationalAdapter::health`].
     pub async fn health(&self, scope: &Scope) -> Result<()> {
         self.guard.call(scope, "health", Idempotence::Read, || self.adapter.health()).await
+    }
+
+    /// See [`RelationalAdapter::findings`].
+    pub async fn findings(&self, scope: &Scope) -> Result<Vec<Finding>> {
+        self.guard.call(scope, "findings", Idempotence::Read, || self.adapter.findings()).await
     }
 
     /// Rows of one type by id: one result per id, in order.

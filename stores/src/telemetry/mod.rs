@@ -9,7 +9,7 @@ pub mod stats;
 pub use sqlite::SqliteTelemetry;
 
 use crate::{
-    Result, Scope,
+    Finding, Result, Scope,
     error::{Store, StoreError},
     guard::{Guard, Idempotence, one_per_key},
     page::{Page, Slice},
@@ -226,6 +226,11 @@ pub trait TelemetryAdapter: Send + Sync + 'static {
     /// Answers when the store can be read and written.
     async fn health(&self) -> Result<()>;
 
+    /// What its operator should know about the store's own state; nothing when all is well.
+    async fn findings(&self) -> Result<Vec<Finding>> {
+        Ok(Vec::new())
+    }
+
     /// Lets go of what is open, in good order; nothing is asked afterwards. A store that is never closed loses nothing.
     async fn close(&self) {}
 
@@ -280,6 +285,11 @@ impl Telemetry {
     /// See [`TelemetryAdapter::health`].
     pub async fn health(&self, scope: &Scope) -> Result<()> {
         self.guard.call(scope, "health", Idempotence::Read, || self.adapter.health()).await
+    }
+
+    /// See [`TelemetryAdapter::findings`].
+    pub async fn findings(&self, scope: &Scope) -> Result<Vec<Finding>> {
+        self.guard.call(scope, "findings", Idempotence::Read, || self.adapter.findings()).await
     }
 
     /// See [`TelemetryAdapter::append`]. `Invalid` names the first event out of bounds. Idempotent, hence repeatable.

@@ -21,6 +21,7 @@ use uuid::Uuid;
 /// Every adapter of the port.
 pub const ADAPTERS: &[Adapter<Episodic>] = &[Adapter {
     name: "embedded",
+    found: || true,
     open: |folder, clock| {
         Box::pin(async move {
             let open = move || EmbeddedEpisodic::open(&folder.join("episodic.redb"), clock);

@@ -23,6 +23,7 @@ use uuid::Uuid;
 /// Every adapter of the port.
 pub const ADAPTERS: &[Adapter<Ledger>] = &[Adapter {
     name: "embedded",
+    found: || true,
     open: |folder, clock| {
         Box::pin(async move {
             let ledger = EmbeddedLedger::open(&folder, clock).unwrap();

@@ -21,6 +21,7 @@ use uuid::Uuid;
 /// Every adapter of the port.
 pub const ADAPTERS: &[Adapter<Media>] = &[Adapter {
     name: "folder",
+    found: || true,
     open: |folder, clock| {
         Box::pin(async move {
             // A store that was just let go of holds its index for another moment.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 /// Every adapter of the port.
 pub const ADAPTERS: &[Adapter<Relational>] = &[Adapter {
     name: "sqlite",
+    found: || true,
     open: |folder, clock| {
         Box::pin(async move {
             let adapter = SqlRelational::open_sqlite(&folder.join("relational.sqlite"), clock).await.unwrap();

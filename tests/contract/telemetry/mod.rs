@@ -22,6 +22,7 @@ use uuid::Uuid;
 /// Every adapter of the port.
 pub const ADAPTERS: &[Adapter<Telemetry>] = &[Adapter {
     name: "sqlite",
+    found: || true,
     open: |folder, clock| {
         Box::pin(async move {
             let store = SqliteTelemetry::open(&folder.join("telemetry.db"), None, clock).await.unwrap();

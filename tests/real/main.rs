@@ -1,0 +1,5 @@
+//! What only a real server can show: faults, plans, races, processes. Each test has servers of its own, and is left out
+//! where they are not installed, unless `CONTRACT_REQUIRE` names them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+mod servers;

@@ -1,0 +1,150 @@
+//! PostgreSQL 15, with or without TimescaleDB preloaded.
+
+use crate::process::{self, Process};
+use std::{path::PathBuf, process::Command};
+
+const BIN: &str = "/usr/lib/postgresql/15/bin";
+const TIMESCALE: &str = "/usr/share/postgresql/15/extension/timescaledb.control";
+
+/// What the server is started with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// As Debian ships it.
+    Plain,
+    /// With TimescaleDB preloaded. A database gets the extension when it is created there.
+    Timescale,
+}
+
+/// A running server. Its superuser is `app`, without a password.
+#[derive(Debug)]
+pub struct Postgres {
+    process: Process,
+    folder: tempfile::TempDir,
+    port: u16,
+    settings: Vec<String>,
+}
+
+impl Postgres {
+    /// Whether this machine has it.
+    pub fn found(flavour: Flavour) -> bool {
+        let server = PathBuf::from(BIN).join("postgres").exists();
+        server && (flavour == Flavour::Plain || PathBuf::from(TIMESCALE).exists())
+    }
+
+    /// Starts one. Nothing is forced to disk: the machine does not lose power in a test, and a killed server loses
+    /// nothing that the kernel has.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(flavour: Flavour) -> Self {
+        Self::start_with(flavour, &[])
+    }
+
+    /// Starts one with more settings, such as `statement_timeout=1s`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_with(flavour: Flavour, settings: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("postgres").tempdir().expect("a folder");
+        let user = user();
+        if let Some(user) = user {
+            process::run("chown", &[user, &folder.path().display().to_string()], None);
+        }
+        let data = folder.path().join("data").display().to_string();
+        let arguments =
+            ["-D", &data, "-U", "app", "--auth=trust", "-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"];
+        process::run(&format!("{BIN}/initdb"), &arguments, user);
+        let mut all: Vec<String> =
+            ["fsync=off", "max_connections=300", "max_worker_processes=40"].map(String::from).into();
+        all.extend(
+            ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_locks_per_transaction=256"]
+                .map(String::from),
+        );
+        if flavour == Flavour::Timescale {
+            let of_timescale = [
+                "shared_preload_libraries=timescaledb",
+                "timescaledb.telemetry_level=off",
+                "timescaledb.max_background_workers=24",
+            ];
+            all.extend(of_timescale.map(String::from));
+        }
+        all.extend(settings.iter().map(|&setting| setting.to_owned()));
+        let port = process::free_port();
+        let process = launch(&data, port, &all, &folder);
+        let mut server = Self { process, folder, port, settings: all };
+        server.wait();
+        server
+    }
+
+    /// `127.0.0.1` is its host.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of a database on it, for its superuser.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://app@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Makes a database and answers its URL.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn create(&self, database: &str) -> String {
+        self.sql("postgres", &format!("CREATE DATABASE \"{database}\""));
+        self.url(database)
+    }
+
+    /// Runs statements as the superuser, and answers the rows without decoration.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn sql(&self, database: &str, statements: &str) -> String {
+        let url = self.url(database);
+        process::run(&format!("{BIN}/psql"), &["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &url, "-c", statements], None)
+    }
+
+    /// Kills it as a power failure would: the whole process group of the server.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same folder and port.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        // Its children see the end of the server and leave a moment later; a new one waits for them.
+        let pid = self.folder.path().join("data/postmaster.pid");
+        let _ = std::fs::remove_file(pid);
+        self.process =
+            launch(&self.folder.path().join("data").display().to_string(), self.port, &self.settings, &self.folder);
+        self.wait();
+    }
+
+    /// Sends the server a signal, such as `STOP` or `CONT`.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    fn wait(&mut self) {
+        let url = self.url("postgres");
+        let log = self.folder.path().join("log");
+        process::wait(&mut self.process, &log, || {
+            let asked = Command::new(format!("{BIN}/psql")).args(["-XAtq", "-d", &url, "-c", "SELECT 1"]).output();
+            asked.is_ok_and(|output| output.status.success())
+        });
+    }
+}
+
+fn launch(data: &str, port: u16, settings: &[String], folder: &tempfile::TempDir) -> Process {
+    let mut arguments = vec!["-D".to_owned(), data.to_owned(), "-p".to_owned(), port.to_string()];
+    arguments.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), setting.clone()]));
+    Process::start(&format!("{BIN}/postgres"), &arguments, user(), &folder.path().join("log"))
+}
+
+/// PostgreSQL does not run as root.
+fn user() -> Option<&'static str> {
+    process::is_root().then_some("postgres")
+}
