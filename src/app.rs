@@ -111,12 +111,18 @@ impl App {
         Self::open(settings, Arc::new(SystemClock)).await
     }
 
-    /// Writes the demo data when the folder is new, or when an earlier seed did not end. Answers whether it did.
+    /// Writes the demo data when the folder is new, or when an earlier seed did not end, but never beside what others
+    /// keep in a shared database. Answers whether it did.
     ///
     /// # Errors
     /// What a store says.
     pub async fn seed_new_folder(&self) -> Result<bool, StartError> {
         if !self.folder.marked(UNSEEDED) {
+            return Ok(false);
+        }
+        let demo = seed::demo().organization_id;
+        if self.shared.stores.relational.organizations().await?.iter().any(|organization| *organization != demo) {
+            self.skip_seed()?;
             return Ok(false);
         }
         self.seed().await?;

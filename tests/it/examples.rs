@@ -62,19 +62,28 @@ pub fn pinned_at(name: &str, text: &str) {
 #[tokio::test]
 async fn every_example_answers_and_its_store_calls_are_pinned() {
     let test = TestApp::demo().await;
-    let mut calls = String::new();
+    let (answers, calls) = answers(&test).await;
+    for (name, data) in answers {
+        pinned(&format!("{name}.json"), &format!("{}\n", serde_json::to_string_pretty(&data).unwrap()));
+    }
+    pinned("store-calls.txt", &calls);
+    test.app.stop().await;
+}
+
+/// What each example document answers, and the store calls of all of them.
+pub async fn answers(test: &TestApp) -> (BTreeMap<String, Value>, String) {
+    let (mut answers, mut calls) = (BTreeMap::new(), String::new());
     for (name, document) in documents() {
         let answer = test.ask(&document, json!({})).await;
         let mut data = answer.data().clone();
         stable(&mut data);
-        pinned(&format!("{name}.json"), &format!("{}\n", serde_json::to_string_pretty(&data).unwrap()));
         writeln!(calls, "{name}: {} calls", answer.calls.values().sum::<u32>()).unwrap();
         for ((store, operation), count) in &answer.calls {
             writeln!(calls, "  {store} {operation}: {count}").unwrap();
         }
+        answers.insert(name, data);
     }
-    pinned("store-calls.txt", &calls);
-    test.app.stop().await;
+    (answers, calls)
 }
 
 #[tokio::test]

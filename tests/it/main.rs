@@ -3,6 +3,7 @@
 
 mod access;
 mod compatibility;
+mod differential;
 mod examples;
 mod faults;
 mod import;

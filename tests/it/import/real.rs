@@ -4,6 +4,7 @@
 //! Without the data the test says that it was left out, unless CHIMERA_REQUIRE_DATA=1, which CI sets.
 
 use super::Empty;
+use crate::support::servers::Servers;
 use chimera::import::{self, Kind, Summary};
 use chimera_stores::{ManualClock, SystemClock};
 use serde_json::{Value, json};
@@ -91,9 +92,19 @@ impl Data {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_real_data_sets_are_imported_and_answer() {
     let Some(data) = Data::find() else { return };
+    import_and_ask(&data, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_are_and_do_the_same_on_real_servers() {
+    let (Some(data), Some(servers)) = (Data::find(), Servers::start()) else { return };
+    import_and_ask(&data, &servers.settings()).await;
+}
+
+async fn import_and_ask(data: &Data, settings: &[(&'static str, &str)]) {
     let clock = Arc::new(ManualClock::new(chrono::Utc::now()));
     // The deadline of the stores is the default on purpose: an import must fit into it.
-    let empty = Empty::over(Arc::new(SystemClock), clock, &[]).await;
+    let empty = Empty::over(Arc::new(SystemClock), clock, settings).await;
     let sizes = [
         ("personas", Kind::Personas, "/personas"),
         ("videos", Kind::Videos, "/videos/count"),
@@ -110,11 +121,11 @@ async fn two_real_data_sets_are_imported_and_answer() {
         assert_eq!(waiting, 0, "{name} are in the memory and search stores");
         println!("import of {} {name}: {:.1?}", summary.lines(), started.elapsed());
     }
-    totals(&data, &empty).await;
-    facets(&data, &empty).await;
-    typos(&data, &empty).await;
-    paraphrases(&data, &empty).await;
-    paging(&data, &empty).await;
+    totals(data, &empty).await;
+    facets(data, &empty).await;
+    typos(data, &empty).await;
+    paraphrases(data, &empty).await;
+    paging(data, &empty).await;
 
     let audited = empty.audited().await;
     for (name, kind, fact) in sizes {

@@ -1,6 +1,7 @@
 //! A whole installation in a folder of its own, with demo data and a clock that stands still.
 
 pub mod sdl;
+pub mod servers;
 
 use chimera::{
     api::{self, Api},
