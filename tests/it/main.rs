@@ -12,5 +12,6 @@ mod rebuild;
 mod relay;
 mod schema;
 mod serve;
+mod spend;
 mod start;
 mod support;

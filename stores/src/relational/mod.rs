@@ -5,9 +5,11 @@
 //! [`Transaction`]: rows, audit entries and outbox entries commit together or not at all.
 
 mod record;
+mod spend;
 mod sql;
 
 pub use record::{Kind, Record, Row};
+pub use spend::{MAX_SPEND_ROWS, SpendGroup, SpendQuery, SpendReport, SpendRow};
 pub use sql::SqlRelational;
 
 use crate::{
@@ -272,6 +274,10 @@ pub trait RelationalAdapter: Send + Sync + 'static {
     /// Sums of billing records: one result per key, in order, currencies ascending. One statement a batch.
     async fn billing_totals(&self, scope: &Scope, keys: &[BillingKey]) -> Result<Vec<Vec<BillingTotal>>>;
 
+    /// Billing records summed by what each question groups by: one report per question, in order. `Invalid` for a
+    /// question that [`SpendQuery::check`] refuses. One statement a batch.
+    async fn spend_reports(&self, scope: &Scope, queries: &[SpendQuery]) -> Result<Vec<SpendReport>>;
+
     /// For the relay, over all organisations: entries of `target` that are due, oldest first, leaving out every
     /// entity that has an older entry which is not due.
     async fn outbox_due(&self, target: Target, limit: u32) -> Result<Vec<entity::outbox_entry::Model>>;
@@ -393,6 +399,18 @@ impl Relational {
         let call = || self.adapter.billing_totals(scope, keys);
         let totals = self.guard.call(scope, "billing_totals", Idempotence::Read, call).await?;
         one_per_key(STORE, keys.len(), totals)
+    }
+
+    /// See [`RelationalAdapter::spend_reports`].
+    pub async fn spend_reports(&self, scope: &Scope, queries: &[SpendQuery]) -> Result<Vec<SpendReport>> {
+        let mut reports = Vec::with_capacity(queries.len());
+        for queries in queries.chunks(self.adapter.capabilities().max_batch) {
+            queries.iter().try_for_each(SpendQuery::check)?;
+            let call = || self.adapter.spend_reports(scope, queries);
+            let found = self.guard.call(scope, "spend_reports", Idempotence::Read, call).await?;
+            reports.extend(one_per_key(STORE, queries.len(), found)?);
+        }
+        Ok(reports)
     }
 
     /// See [`RelationalAdapter::outbox_due`].

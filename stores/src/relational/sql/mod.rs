@@ -11,6 +11,7 @@ mod dialect;
 mod fault;
 mod outbox;
 mod read;
+mod report;
 mod table;
 mod write;
 
@@ -19,7 +20,7 @@ mod tests;
 
 use super::{
     BillingKey, BillingTotal, Capabilities, Column, Committed, Kind, PageQuery, RelationalAdapter, Row, STORE,
-    Settlement, Transaction,
+    Settlement, SpendQuery, SpendReport, Transaction,
 };
 use crate::{
     Clock, Principal, Result, Role, Scope,
@@ -153,6 +154,10 @@ impl RelationalAdapter for SqlRelational {
 
     async fn billing_totals(&self, scope: &Scope, keys: &[BillingKey]) -> Result<Vec<Vec<BillingTotal>>> {
         read::billing_totals(&self.reader, scope, keys).await
+    }
+
+    async fn spend_reports(&self, scope: &Scope, queries: &[SpendQuery]) -> Result<Vec<SpendReport>> {
+        report::spend(&self.reader, scope, queries).await
     }
 
     async fn outbox_due(&self, target: outbox_entry::Target, limit: u32) -> Result<Vec<outbox_entry::Model>> {
