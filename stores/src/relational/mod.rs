@@ -10,7 +10,7 @@ mod sql;
 
 pub use record::{Kind, Record, Row};
 pub use spend::{MAX_SPEND_ROWS, SpendGroup, SpendQuery, SpendReport, SpendRow};
-pub use sql::SqlRelational;
+pub use sql::{PostgresOptions, SqlRelational};
 
 use crate::{
     Finding, Result, Scope,
