@@ -21,6 +21,7 @@ use crate::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use entity::outbox_entry::Target;
+use futures_util::stream::BoxStream;
 use std::{collections::HashMap, sync::Arc};
 use uuid::Uuid;
 
@@ -279,11 +280,23 @@ pub trait RelationalAdapter: Send + Sync + 'static {
     async fn spend_reports(&self, scope: &Scope, queries: &[SpendQuery]) -> Result<Vec<SpendReport>>;
 
     /// For the relay, over all organisations: entries of `target` that are due, oldest first, leaving out every
-    /// entity that has an older entry which is not due.
+    /// entity that has an older entry which is not due. Where several processes share the store they are this process's
+    /// until it settles them or asks again, and nothing is due for the others meanwhile.
     async fn outbox_due(&self, target: Target, limit: u32) -> Result<Vec<entity::outbox_entry::Model>>;
 
     /// For the relay: how each entry's try ended, in one transaction.
     async fn outbox_settle(&self, settlements: &[(i64, Settlement)]) -> Result<()>;
+
+    /// For a mutation that waits for its entries: which of these are still to be carried, ascending. The others were
+    /// settled, by this process or another one.
+    async fn outbox_left(&self, sequences: &[i64]) -> Result<Vec<i64>>;
+
+    /// For the relay: an item whenever another process may have written to the outbox. Items may come late, more often
+    /// than there was reason to, or not at all while the store is away, so who follows it polls as well. `None` when the
+    /// store cannot tell.
+    fn outbox_changes(&self) -> Option<BoxStream<'static, ()>> {
+        None
+    }
 
     /// For the relay and `/ready`: entries left for each target.
     async fn outbox_depth(&self) -> Result<Vec<(Target, u64)>>;
@@ -428,6 +441,16 @@ impl Relational {
         // Settling twice is the same as settling once, so this write may be repeated.
         let call = || self.adapter.outbox_settle(settlements);
         self.guard.call(scope, "outbox_settle", Idempotence::Read, call).await
+    }
+
+    /// See [`RelationalAdapter::outbox_left`].
+    pub async fn outbox_left(&self, scope: &Scope, sequences: &[i64]) -> Result<Vec<i64>> {
+        self.guard.call(scope, "outbox_left", Idempotence::Read, || self.adapter.outbox_left(sequences)).await
+    }
+
+    /// See [`RelationalAdapter::outbox_changes`].
+    pub fn outbox_changes(&self) -> Option<BoxStream<'static, ()>> {
+        self.adapter.outbox_changes()
     }
 
     /// See [`RelationalAdapter::outbox_depth`].
