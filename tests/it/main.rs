@@ -8,6 +8,7 @@ mod faults;
 mod import;
 mod mutations;
 mod paging;
+mod processes;
 mod rebuild;
 mod relay;
 mod schema;

@@ -7,9 +7,9 @@
 //! because what is due is not what lies after the last number seen but everything that is there: 10 is carried when it
 //! has appeared, however many were carried before it.
 //!
-//! Nor does an entity's order suffer. A transaction changes its rows first and draws its numbers last, and two that
-//! change one row wait for each other at that row: the second draws its numbers after the first has committed. So the
-//! entries of a row ascend in the order of its versions. Entries without a row of this store (memories, topics) may come
+//! Nor does an entity's order suffer. A transaction changes its rows first and draws its numbers last, and a row's next
+//! version is only written over the version before, which must have been committed: who draws the numbers of version 3
+//! does so after the commit of version 2. So the entries of a row ascend in the order of its versions. Entries without a row of this store (memories, topics) may come
 //! in either order; they carry a version that the target compares, and the older one is superseded whenever it comes.
 
 use super::{
