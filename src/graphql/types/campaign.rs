@@ -8,6 +8,7 @@ use super::{
     post::{Post, PostFilter},
     render_ranking::{self, RenderRanking, RenderRankingArgs},
     render_stats::{self, RenderStats, RenderStatsArgs},
+    report::{self, SpendGroup, SpendReport},
     task::{Task, TaskScope, TaskState},
     telemetry::TimeRange,
     video::{Video, VideoFilter},
@@ -230,6 +231,18 @@ impl Campaign {
     /// What it cost: rendering, money on chain, and bills.
     async fn spend(&self, #[graphql(desc = "When; all time when absent.")] range: Option<TimeRange>) -> Spend {
         Spend::of_campaign(self.key, range)
+    }
+
+    /// What it was billed, by group.
+    async fn spend_report(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "When it was incurred; all time when absent.")] range: Option<TimeRange>,
+        #[graphql(desc = "What the rows are told apart by, besides the currency; one row a currency when empty.")]
+        group_by: Vec<SpendGroup>,
+        #[graphql(desc = "Rows at the most: 1 to 1000.", default = 100)] first: i32,
+    ) -> Result<Option<SpendReport>> {
+        report::spend_report(context, Some((Column::CampaignId, self.key)), range, group_by, first).await
     }
 }
 

@@ -13,6 +13,7 @@ pub mod persona;
 pub mod post;
 pub mod render_ranking;
 pub mod render_stats;
+pub mod report;
 pub mod service;
 pub mod task;
 pub mod telemetry;

@@ -10,6 +10,7 @@ use super::{
     post::{Post, PostFilter, PostOrderField},
     render_ranking::{self, RenderRanking, RenderRankingArgs},
     render_stats::{self, RenderStats, RenderStatsArgs},
+    report::{self, SpendGroup, SpendReport},
     task::{Task, TaskState, Turn},
     telemetry::TimeRange,
     video::{Video, VideoFilter, VideoOrderField},
@@ -373,6 +374,18 @@ impl Persona {
     /// What it cost: rendering, money on chain, and bills.
     async fn spend(&self, #[graphql(desc = "When; all time when absent.")] range: Option<TimeRange>) -> Spend {
         Spend::of_persona(self.key, range)
+    }
+
+    /// What was billed for it, by group.
+    async fn spend_report(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "When it was incurred; all time when absent.")] range: Option<TimeRange>,
+        #[graphql(desc = "What the rows are told apart by, besides the currency; one row a currency when empty.")]
+        group_by: Vec<SpendGroup>,
+        #[graphql(desc = "Rows at the most: 1 to 1000.", default = 100)] first: i32,
+    ) -> Result<Option<SpendReport>> {
+        report::spend_report(context, Some((Column::PersonaId, self.key)), range, group_by, first).await
     }
 }
 

@@ -9,10 +9,13 @@
 mod column;
 mod dialect;
 mod fault;
+mod notify;
 mod outbox;
 mod postgres;
 mod read;
+mod report;
 mod table;
+mod turn;
 mod write;
 
 #[cfg(test)]
@@ -20,7 +23,7 @@ mod tests;
 
 use super::{
     BillingKey, BillingTotal, Capabilities, Column, Committed, Kind, PageQuery, RelationalAdapter, Row, STORE,
-    Settlement, Transaction,
+    Settlement, SpendQuery, SpendReport, Transaction,
 };
 use crate::{
     Address, Clock, Principal, Result, Role, Scope,
@@ -29,6 +32,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use entity::{api_key, membership, organization, outbox_entry};
+use futures_util::stream::BoxStream;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, PaginatorTrait,
@@ -50,6 +54,8 @@ pub struct SqlRelational {
     reader: DatabaseConnection,
     /// On SQLite one connection, so that writers queue here and not on the database's lock.
     writer: DatabaseConnection,
+    /// Whose turn it is to carry the outbox; `None` on SQLite, which one process has to itself.
+    turns: Option<Arc<turn::Turns>>,
     clock: Arc<dyn Clock>,
     place: String,
 }
@@ -71,7 +77,7 @@ impl SqlRelational {
         let writer = dialect::connect_sqlite_writer(path).await.map_err(|error| fault::opening(&place, error))?;
         dialect::check_sqlite_file(&writer, &place).await?;
         let reader = dialect::connect_sqlite_reader(path).await.map_err(|error| fault::opening(&place, error))?;
-        let store = Self { reader, writer, clock, place };
+        let store = Self { reader, writer, turns: None, clock, place };
         store.migrate().await?;
         Ok(store)
     }
@@ -83,7 +89,9 @@ impl SqlRelational {
     /// server that is too old, `Unavailable` when it cannot be reached or does not let us in; with advice.
     pub async fn open_postgres(address: &Address, options: PostgresOptions, clock: Arc<dyn Clock>) -> Result<Self> {
         let connection: DatabaseConnection = postgres::connect(address, options).await?.into();
-        let store = Self { reader: connection.clone(), writer: connection, clock, place: address.to_string() };
+        let turns = Some(Arc::new(turn::Turns::new(&connection)));
+        let place = address.to_string();
+        let store = Self { reader: connection.clone(), writer: connection, turns, clock, place };
         store.migrate().await?;
         Ok(store)
     }
@@ -135,6 +143,9 @@ impl RelationalAdapter for SqlRelational {
 
     /// The writer goes last: it folds SQLite's log into the file, so that the file alone is the whole store.
     async fn close(&self) {
+        if let Some(turns) = &self.turns {
+            turns.close().await;
+        }
         for connection in [&self.reader, &self.writer] {
             if let Err(error) = connection.close_by_ref().await {
                 tracing::warn!(%error, "the relational store was not closed in good order");
@@ -162,6 +173,9 @@ impl RelationalAdapter for SqlRelational {
         let open = self.begin().await?;
         // An early return drops the transaction, which rolls it back.
         let committed = write::all(&open, scope, transaction, self.clock.now()).await?;
+        if !committed.outbox.is_empty() {
+            notify::tell(&open).await?;
+        }
         open.commit().await.map_err(fault::database)?;
         Ok(committed)
     }
@@ -170,17 +184,38 @@ impl RelationalAdapter for SqlRelational {
         read::billing_totals(&self.reader, scope, keys).await
     }
 
+    async fn spend_reports(&self, scope: &Scope, queries: &[SpendQuery]) -> Result<Vec<SpendReport>> {
+        report::spend(&self.reader, scope, queries).await
+    }
+
     async fn outbox_due(&self, target: outbox_entry::Target, limit: u32) -> Result<Vec<outbox_entry::Model>> {
-        outbox::due(&self.reader, target, limit, self.clock.now()).await
+        let now = self.clock.now();
+        match &self.turns {
+            Some(turns) => turns.due(&self.reader, target, limit, now).await,
+            None => outbox::due(&self.reader, target, limit, now).await,
+        }
     }
 
     async fn outbox_settle(&self, settlements: &[(i64, Settlement)]) -> Result<()> {
         if settlements.is_empty() {
             return Ok(());
         }
+        if let Some(turns) = &self.turns
+            && turns.settle(settlements).await?
+        {
+            return Ok(());
+        }
         let open = self.begin().await?;
         outbox::settle(&open, settlements).await?;
         open.commit().await.map_err(fault::database)
+    }
+
+    async fn outbox_left(&self, sequences: &[i64]) -> Result<Vec<i64>> {
+        outbox::left(&self.reader, sequences).await
+    }
+
+    fn outbox_changes(&self) -> Option<BoxStream<'static, ()>> {
+        notify::changes(&self.writer)
     }
 
     async fn outbox_depth(&self) -> Result<Vec<(outbox_entry::Target, u64)>> {
