@@ -22,7 +22,7 @@ use chimera_stores::{
         embedded::EmbeddedMemory,
         embedder::{BundledEmbedder, Embedder, HttpEmbedder},
     },
-    relational::{Relational, RelationalAdapter, SqlRelational},
+    relational::{PostgresOptions, Relational, RelationalAdapter, SqlRelational},
     search::{Search, embedded::EmbeddedSearch},
     telemetry::{SqliteTelemetry, Telemetry},
 };
@@ -339,9 +339,24 @@ impl<'a> Opener<'a> {
     /// # Errors
     /// Why it cannot be opened.
     pub async fn relational(&self) -> StoreResult<Relational> {
-        let path = self.path(Store::Relational, "chimera.db").unwrap_or_else(|| self.folder.join("chimera.db"));
-        let adapter = SqlRelational::open_sqlite(&path, self.clock.clone()).await?;
+        let adapter = self.sql().await?;
         Ok(Relational::new(self.guard(Store::Relational), Arc::new(adapter)))
+    }
+
+    async fn sql(&self) -> StoreResult<SqlRelational> {
+        let clock = self.clock.clone();
+        match self.settings.place(Store::Relational) {
+            Place::Server(address) => {
+                let options = PostgresOptions {
+                    connections: self.settings.relational_pool,
+                    deadline: self.settings.guard.deadline,
+                };
+                SqlRelational::open_postgres(&address, options, clock).await
+            }
+            Place::Path(path) => SqlRelational::open_sqlite(&path, clock).await,
+            // The settings do not let it be off.
+            Place::Embedded | Place::Off => SqlRelational::open_sqlite(&self.folder.join("chimera.db"), clock).await,
+        }
     }
 
     /// Brings the relational store to this version's schema, or undoes the newest migrations; what was done, in lines.
@@ -349,8 +364,7 @@ impl<'a> Opener<'a> {
     /// # Errors
     /// Why it cannot be opened or changed.
     pub async fn migrate(&self, down: Option<u32>) -> StoreResult<Vec<String>> {
-        let path = self.path(Store::Relational, "chimera.db").unwrap_or_else(|| self.folder.join("chimera.db"));
-        let adapter = SqlRelational::open_sqlite(&path, self.clock.clone()).await?;
+        let adapter = self.sql().await?;
         let place = adapter.capabilities().place;
         match down {
             None => Ok(vec![format!("the relational store {place} is at this version's schema")]),

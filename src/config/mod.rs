@@ -226,6 +226,7 @@ pub struct Settings {
     pub secret: Option<Secret>,
     pub demo: bool,
     pub places: BTreeMap<Store, Place>,
+    pub relational_pool: u32,
     pub embedder: Option<EmbedderSettings>,
     pub retain_raw: Option<Duration>,
     pub outbox_wait: Duration,
@@ -272,6 +273,7 @@ impl Settings {
             secret,
             demo: raw.bool("demo.enabled")?,
             places: Store::ALL.into_iter().map(|store| Ok((store, raw.place(store)?))).collect::<Result<_, _>>()?,
+            relational_pool: small(raw, "relational.pool")?,
             embedder: embedder(raw)?,
             retain_raw: raw
                 .optional("telemetry.retain_raw")?
@@ -365,15 +367,18 @@ fn limits(raw: &Raw) -> Result<Limits, ConfigError> {
 }
 
 fn guard(raw: &Raw) -> Result<GuardSettings, ConfigError> {
-    let small = |key| u32::try_from(raw.count(key)?).map_err(|_| raw.refuse(key, ""));
     Ok(GuardSettings {
         deadline: raw.duration("guard.deadline")?,
         max_in_flight: raw.size("guard.max_in_flight")?,
         max_waiting: raw.size("guard.max_waiting")?,
-        breaker_failures: small("guard.breaker_failures")?,
+        breaker_failures: small(raw, "guard.breaker_failures")?,
         breaker_open: raw.duration("guard.breaker_open")?,
-        max_retries: small("guard.max_retries")?,
+        max_retries: small(raw, "guard.max_retries")?,
     })
+}
+
+fn small(raw: &Raw, key: &str) -> Result<u32, ConfigError> {
+    u32::try_from(raw.count(key)?).map_err(|_| raw.refuse(key, ""))
 }
 
 fn known(key: &str) -> Result<&'static Setting, ConfigError> {

@@ -101,6 +101,7 @@ settings! {
     "data.secret" = "", Form::Secret, "Signs cursors and media addresses; made on first start and kept in the data folder when not set. Replicas must share it.";
     "demo.enabled" = "true", Form::Bool, "Demo mode: demo data in a new folder and a fixed demo principal; refuses to listen on anything but a loopback address.";
     "relational.url" = "embedded:", Form::Place(Store::Relational), "Where organisations, campaigns and billing live.";
+    "relational.pool" = "16", Form::Count(2, 1_000), "Connections to a PostgreSQL server at the most, for each replica.";
     "memory.url" = "embedded:", Form::Place(Store::Memory), "Where definitions and memories live.";
     "episodic.url" = "embedded:", Form::Place(Store::Episodic), "Where queues, windows and sessions live.";
     "telemetry.url" = "embedded:", Form::Place(Store::Telemetry), "Where render events live.";

@@ -26,10 +26,11 @@ pub fn name(folder: &Path) -> String {
     format!("case{}", hex::encode(letters))
 }
 
-/// The URL of a database for this folder on the plain server; made when it is missing.
+/// The URL of a database for this folder on the plain server, for an ordinary role that owns it; made when it is
+/// missing.
 pub fn postgres(folder: &Path) -> String {
     let mut server = POSTGRES.lock().unwrap();
-    database(server.get_or_insert_with(|| Postgres::start(Flavour::Plain)), folder)
+    server.get_or_insert_with(|| Postgres::start(Flavour::Plain)).owned(&name(folder))
 }
 
 /// The URL of a database for this folder on the server with TimescaleDB preloaded; made when it is missing.

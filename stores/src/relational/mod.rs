@@ -8,7 +8,7 @@ mod record;
 mod sql;
 
 pub use record::{Kind, Record, Row};
-pub use sql::SqlRelational;
+pub use sql::{PostgresOptions, SqlRelational};
 
 use crate::{
     Finding, Result, Scope,

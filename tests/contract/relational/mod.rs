@@ -9,22 +9,36 @@ mod writes;
 
 use crate::{Adapter, Case};
 use chimera_stores::{
-    Guard, Store,
-    relational::{Relational, SqlRelational},
+    Address, Guard, Store,
+    relational::{PostgresOptions, Relational, SqlRelational},
 };
 use std::sync::Arc;
+use test_servers::{Flavour, Postgres};
 
 /// Every adapter of the port.
-pub const ADAPTERS: &[Adapter<Relational>] = &[Adapter {
-    name: "sqlite",
-    found: || true,
-    open: |folder, clock| {
-        Box::pin(async move {
-            let adapter = SqlRelational::open_sqlite(&folder.join("relational.sqlite"), clock).await.unwrap();
-            Relational::new(Guard::detached(Store::Relational), Arc::new(adapter))
-        })
+pub const ADAPTERS: &[Adapter<Relational>] = &[
+    Adapter {
+        name: "sqlite",
+        found: || true,
+        open: |folder, clock| {
+            Box::pin(async move {
+                let adapter = SqlRelational::open_sqlite(&folder.join("relational.sqlite"), clock).await.unwrap();
+                Relational::new(Guard::detached(Store::Relational), Arc::new(adapter))
+            })
+        },
     },
-}];
+    Adapter {
+        name: "postgres",
+        found: || Postgres::found(Flavour::Plain),
+        open: |folder, clock| {
+            Box::pin(async move {
+                let address = Address::new(crate::servers::postgres(&folder));
+                let adapter = SqlRelational::open_postgres(&address, PostgresOptions::default(), clock).await.unwrap();
+                Relational::new(Guard::detached(Store::Relational), Arc::new(adapter))
+            })
+        },
+    },
+];
 
 macro_rules! cases {
     ($($module:ident: $($case:ident),* $(,)?;)*) => {

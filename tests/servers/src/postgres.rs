@@ -6,6 +6,9 @@ use std::{path::PathBuf, process::Command};
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 const TIMESCALE: &str = "/usr/share/postgresql/15/extension/timescaledb.control";
 
+/// The role that owns the databases of [`Postgres::owned`]: it may not do more than its owner.
+pub const OWNER: &str = "chimera";
+
 /// What the server is started with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
@@ -93,6 +96,21 @@ impl Postgres {
     pub fn create(&self, database: &str) -> String {
         self.sql("postgres", &format!("CREATE DATABASE \"{database}\""));
         self.url(database)
+    }
+
+    /// Makes a database that belongs to [`OWNER`], an ordinary role, and answers its URL for that role. One that is
+    /// there is left as it is.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn owned(&self, database: &str) -> String {
+        if self.sql("postgres", &format!("SELECT 1 FROM pg_roles WHERE rolname = '{OWNER}'")).is_empty() {
+            self.sql("postgres", &format!("CREATE ROLE {OWNER} LOGIN"));
+        }
+        if self.sql("postgres", &format!("SELECT 1 FROM pg_database WHERE datname = '{database}'")).is_empty() {
+            self.sql("postgres", &format!("CREATE DATABASE \"{database}\" OWNER {OWNER}"));
+        }
+        format!("postgres://{OWNER}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Runs statements as the superuser, and answers the rows without decoration.

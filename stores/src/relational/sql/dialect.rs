@@ -1,7 +1,7 @@
 //! Everything that differs between SQLite and PostgreSQL: connections, lists of keys, pages per parent, and how the
 //! database says which constraint stood in the way. The rest of the adapter is written once.
 
-use super::{STORE, fault, table::Table};
+use super::{STORE, fault, postgres, table::Table};
 use crate::{
     Result,
     error::{ErrorKind, StoreError},
@@ -293,8 +293,11 @@ fn is_sqlite(error: &dyn DatabaseError) -> bool {
 
 /// The kind of a failure that is not about a constraint.
 pub(super) fn failure(error: &dyn DatabaseError) -> (ErrorKind, &'static str) {
+    if !is_sqlite(error) {
+        return postgres::failure(error);
+    }
     // The low byte of SQLite's extended result codes is the class: https://www.sqlite.org/rescode.html
-    let class = is_sqlite(error).then(|| error.code().and_then(|code| code.parse::<u32>().ok())).flatten();
+    let class = error.code().and_then(|code| code.parse::<u32>().ok());
     match class.map(|code| code & 0xff) {
         Some(5 | 6) => (ErrorKind::Unavailable, "the database is locked by another process"),
         Some(8) => (ErrorKind::Unavailable, "the database cannot be written"),

@@ -1,4 +1,4 @@
-//! The adapter over a SQL database, through SeaORM: SQLite for one machine, and the code PostgreSQL runs on too.
+//! The adapter over a SQL database, through SeaORM: SQLite for one machine, PostgreSQL for many.
 //!
 //! A read is one statement whatever the size of its batch: the keys travel as one JSON parameter, so there is one
 //! prepared statement per question and not one per batch size. A write is one transaction on the one writing
@@ -10,6 +10,7 @@ mod column;
 mod dialect;
 mod fault;
 mod outbox;
+mod postgres;
 mod read;
 mod table;
 mod write;
@@ -22,7 +23,7 @@ use super::{
     Settlement, Transaction,
 };
 use crate::{
-    Clock, Principal, Result, Role, Scope,
+    Address, Clock, Principal, Result, Role, Scope,
     error::{ErrorKind, StoreError},
     page::Page,
 };
@@ -34,6 +35,8 @@ use sea_orm::{
     QueryFilter, QueryOrder, QuerySelect, Statement, TransactionTrait,
 };
 use std::{fmt, path::Path, sync::Arc};
+
+pub use postgres::PostgresOptions;
 use table::for_kind;
 use uuid::Uuid;
 
@@ -69,6 +72,18 @@ impl SqlRelational {
         dialect::check_sqlite_file(&writer, &place).await?;
         let reader = dialect::connect_sqlite_reader(path).await.map_err(|error| fault::opening(&place, error))?;
         let store = Self { reader, writer, clock, place };
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// Opens a PostgreSQL database, checks that it can be used, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// `Invalid` for a malformed URL or a schema that a newer version of this program has changed, `Unsupported` for a
+    /// server that is too old, `Unavailable` when it cannot be reached or does not let us in; with advice.
+    pub async fn open_postgres(address: &Address, options: PostgresOptions, clock: Arc<dyn Clock>) -> Result<Self> {
+        let connection: DatabaseConnection = postgres::connect(address, options).await?.into();
+        let store = Self { reader: connection.clone(), writer: connection, clock, place: address.to_string() };
         store.migrate().await?;
         Ok(store)
     }

@@ -1,0 +1,178 @@
+//! Opening a PostgreSQL database: the options of its connections, the pool, and what is asked of the server before the
+//! first call. Whatever stands in the way is said in words that its operator can act on.
+//!
+//! Nothing here knows a table; that is the rest of the adapter's.
+
+use super::{STORE, fault};
+use crate::{
+    Address, Result,
+    error::{ErrorKind, StoreError},
+};
+use sea_orm::{
+    SqlxError,
+    sqlx::{
+        Connection, PgConnection, PgPool, Row,
+        error::DatabaseError,
+        postgres::{PgConnectOptions, PgPoolOptions},
+    },
+};
+use std::{str::FromStr, time::Duration};
+
+/// The oldest server that is supported, as `server_version_num` has it.
+const OLDEST: i32 = 150_000;
+/// Prepared statements kept by a connection: some twenty shapes for each of the thirteen kinds.
+const STATEMENTS: usize = 512;
+/// How long the first connection may take.
+const OPENING: Duration = Duration::from_secs(10);
+/// A transaction that does nothing for this long belongs to a process that is gone or stuck; it must not hold locks.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(60);
+
+/// How the connections of a PostgreSQL database are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PostgresOptions {
+    /// Connections at the most.
+    pub connections: u32,
+    /// How long a call may take: statements end by themselves then, and waiting for a connection ends before.
+    pub deadline: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self { connections: 16, deadline: Duration::from_secs(2) }
+    }
+}
+
+/// Connects once to see what is there, and makes the pool.
+pub(super) async fn connect(address: &Address, options: PostgresOptions) -> Result<PgPool> {
+    let connect = connect_options(address, options)?;
+    let place = address.to_string();
+    let first = tokio::time::timeout(OPENING, PgConnection::connect_with(&connect));
+    let mut first = match first.await {
+        Ok(opened) => opened.map_err(|error| refused(&place, &connect, error))?,
+        Err(_) => return Err(unreachable(&place, SqlxError::PoolTimedOut)),
+    };
+    check_server(&mut first, &place).await?;
+    // The server notices the end of a connection by itself when this fails.
+    let _ = first.close().await;
+    let pool = PgPoolOptions::new()
+        .max_connections(options.connections)
+        // Below the deadline of the caller, who then hears that the database is overloaded and not that it is slow.
+        .acquire_timeout(options.deadline.mul_f64(0.75))
+        // A round trip less for each call; a connection that has gone away shows by itself.
+        .test_before_acquire(false);
+    Ok(pool.connect_lazy_with(connect))
+}
+
+fn connect_options(address: &Address, options: PostgresOptions) -> Result<PgConnectOptions> {
+    let parsed = PgConnectOptions::from_str(address.expose()).map_err(|error| {
+        StoreError::with_source(STORE, ErrorKind::Invalid, format!("{address} is not the URL of a database"), error)
+            .with_advice("write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE, with signs such as @ or / in the password percent-encoded")
+    })?;
+    Ok(parsed.application_name("chimera").statement_cache_capacity(STATEMENTS).options([
+        ("statement_timeout", options.deadline.as_millis().to_string()),
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.as_millis().to_string()),
+        ("timezone", "UTC".to_owned()),
+    ]))
+}
+
+/// Refuses a server that is too old, or that keeps text in another encoding.
+async fn check_server(connection: &mut PgConnection, place: &str) -> Result<()> {
+    let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
+               current_setting('server_encoding')";
+    let row = sea_orm::sqlx::query(sql).fetch_one(connection).await;
+    let told = row.and_then(|row| Ok((row.try_get::<i32, _>(0)?, row.try_get::<String, _>(1)?, row.try_get(2)?)));
+    let (number, version, encoding): (i32, String, String) = told.map_err(|error| fault::opening(place, error))?;
+    if number < OLDEST {
+        let message = format!("{place} runs PostgreSQL {version}, which is too old");
+        return Err(StoreError::new(STORE, ErrorKind::Unsupported, message)
+            .with_advice(format!("the oldest version that is supported is {}; upgrade the server", OLDEST / 10_000)));
+    }
+    if encoding != "UTF8" {
+        let message = format!("{place} keeps text as {encoding}");
+        return Err(StoreError::new(STORE, ErrorKind::Unsupported, message)
+            .with_advice("make a database with ENCODING 'UTF8' TEMPLATE template0, and name it in the URL"));
+    }
+    Ok(())
+}
+
+/// Why the first connection was refused.
+fn refused(place: &str, options: &PgConnectOptions, error: SqlxError) -> StoreError {
+    let user = options.get_username();
+    let code = error.as_database_error().and_then(DatabaseError::code).unwrap_or_default().into_owned();
+    let (reason, advice) = match code.as_str() {
+        "28P01" => (
+            format!("the password of the user {user} is wrong"),
+            "check the user and the password in the URL; signs such as @ or / are percent-encoded there".to_owned(),
+        ),
+        "28000" => (
+            format!("the server does not let the user {user} in"),
+            "check that the role exists and may log in, and that pg_hba.conf has a line for this user, database and \
+             address (with or without TLS)"
+                .to_owned(),
+        ),
+        "3D000" => (
+            "there is no such database".to_owned(),
+            format!("make it as a superuser: CREATE DATABASE … OWNER {user} ENCODING 'UTF8' TEMPLATE template0"),
+        ),
+        "42501" => (
+            format!("the user {user} may not connect to this database"),
+            format!("GRANT CONNECT ON DATABASE … TO {user}"),
+        ),
+        "53300" => (
+            "the server has no connection left".to_owned(),
+            "raise max_connections of the server, or lower relational.pool of every replica".to_owned(),
+        ),
+        "57P03" => ("the server is starting up or shutting down".to_owned(), "try again shortly".to_owned()),
+        "" => return unreachable(place, error),
+        _ => return fault::opening(place, error),
+    };
+    let message = format!("{place} cannot be opened: {reason}");
+    StoreError::with_source(STORE, ErrorKind::Unavailable, message, error).with_advice(advice)
+}
+
+fn unreachable(place: &str, error: SqlxError) -> StoreError {
+    let (reason, advice) = match &error {
+        SqlxError::Tls(_) => (
+            "no TLS connection could be made",
+            "check sslmode and sslrootcert in the URL, and the server's certificate",
+        ),
+        SqlxError::PoolTimedOut => {
+            ("the server does not answer", "check host and port in the URL, and that no firewall drops the connection")
+        }
+        SqlxError::Io(_) => (
+            "the server cannot be reached",
+            "check host and port in the URL, that the server runs, and that its listen_addresses include that host",
+        ),
+        _ => return fault::opening(place, error),
+    };
+    let message = format!("{place} cannot be opened: {reason}");
+    StoreError::with_source(STORE, ErrorKind::Unavailable, message, error).with_advice(advice)
+}
+
+/// The kind of a failure that is not about a constraint: https://www.postgresql.org/docs/current/errcodes-appendix.html
+pub(super) fn failure(error: &dyn DatabaseError) -> (ErrorKind, &'static str) {
+    let code = error.code().unwrap_or_default();
+    match &*code {
+        "40001" | "40P01" => (ErrorKind::Overloaded, "too many writes of the same rows are under way"),
+        "55P03" => (ErrorKind::Overloaded, "the rows are held by another writer"),
+        "53200" => (ErrorKind::Overloaded, "the database has no memory left"),
+        "53300" => (ErrorKind::Overloaded, "the database has no connection left"),
+        "57014" => (ErrorKind::Timeout, "the database did not answer in time"),
+        "53100" => (ErrorKind::Unavailable, "the disk of the database is full"),
+        "25006" => (ErrorKind::Unavailable, "the database cannot be written: it is a replica or read-only"),
+        // Row-level security uses the same code as a missing grant, and only a defect of this program meets it.
+        "42501" if error.message().contains("row-level security") => {
+            (ErrorKind::Forbidden, "the row belongs to another organisation")
+        }
+        "42501" => (ErrorKind::Unavailable, "the role of this program lacks a grant in the database"),
+        "42P01" | "42703" | "3F000" => (ErrorKind::Unavailable, "the database lacks a table of this program"),
+        "22021" | "22P05" => (ErrorKind::Invalid, "text holds a character that the database cannot keep"),
+        "22003" | "22001" | "54000" => (ErrorKind::Invalid, "a value is too large for the database"),
+        "XX001" | "XX002" => (ErrorKind::Corrupt, "the database is damaged"),
+        code => match code.get(..2) {
+            Some("08" | "57" | "25") => (ErrorKind::Unavailable, "the database closed the connection"),
+            Some("58" | "53") => (ErrorKind::Unavailable, "the database cannot use its disk or memory"),
+            _ => (ErrorKind::Internal, "the database refused a statement"),
+        },
+    }
+}
