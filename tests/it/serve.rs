@@ -104,7 +104,12 @@ fn a_server_that_is_not_ready_is_told_from_one_that_is_not_there() {
     ] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let server = std::thread::spawn(move || listener.accept().unwrap().0.write_all(answer.as_bytes()).unwrap());
+        let server = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            // A socket that is closed with bytes unread takes its answer with it.
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
         let asked = place.command(&["health", "--listen", &address]).output().unwrap();
         server.join().unwrap();
         assert_eq!(asked.status.code(), Some(1), "{asked:?}");
