@@ -28,6 +28,9 @@ const FRONTEND_INPUTS: [&str; 6] = [
 /// Set to 1 to build without GraphiQL, for a fast or an offline build.
 const SKIP: &str = "CHIMERA_SKIP_FRONTEND";
 
+/// A folder with GraphiQL as `npm run build` leaves it, for a build on a machine without Node.
+const BUILT: &str = "CHIMERA_FRONTEND_BUILT";
+
 /// The document that opens first.
 const FIRST_EXAMPLE: &str = "overview";
 
@@ -37,11 +40,17 @@ fn main() -> io::Result<()> {
 
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed={SKIP}");
+    println!("cargo:rerun-if-env-changed={BUILT}");
     for input in FRONTEND_INPUTS {
         println!("cargo:rerun-if-changed={input}");
     }
-    let dist = out.join("graphiql");
-    let files = match build_graphiql(&root, &dist) {
+    let built = env::var_os(BUILT).map(PathBuf::from);
+    let dist = built.clone().unwrap_or_else(|| out.join("graphiql"));
+    if built.is_some() && !dist.join("index.html").is_file() {
+        // Asked for, so without it there is no build.
+        return Err(io::Error::other(format!("{BUILT}: {} holds no index.html", dist.display())));
+    }
+    let files = match built.map_or_else(|| build_graphiql(&root, &dist), |_| Ok(())) {
         Ok(()) => files_below(&dist)?,
         Err(reason) => {
             // A newly installed npm shows in PATH more often than not.

@@ -2,6 +2,7 @@
 
 mod config;
 mod doctor;
+mod health;
 mod import;
 mod serve;
 mod store;
@@ -94,6 +95,14 @@ enum Command {
     Config(ConfigCommand),
     /// Try each store, and say in plain words what is wrong and what to do.
     Doctor,
+    /// Ask the running server of the same settings whether requests may be sent to it.
+    ///
+    /// Exit code 0 when they may, 1 when not.
+    Health {
+        /// Ask only whether it runs, not how its stores are.
+        #[arg(long)]
+        live: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -156,6 +165,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Import { kind, file, organization } => wait(import::run(&settings, kind, &file, &organization)),
         Command::Key { name, organization, role } => wait(store::key(&settings, &name, &organization, role)),
         Command::Doctor => wait(doctor::run(&settings)),
+        Command::Health { live } => wait(health::run(&settings, live)),
         Command::Schema => print(&graphql::sdl()),
     }
 }

@@ -22,7 +22,7 @@ use std::{
 use url::Url;
 
 /// Environment variables of this program that are not settings.
-const NOT_SETTINGS: &[&str] = &["CHIMERA_CONFIG", "CHIMERA_SKIP_FRONTEND"];
+const NOT_SETTINGS: &[&str] = &["CHIMERA_CONFIG", "CHIMERA_FRONTEND_BUILT", "CHIMERA_SKIP_FRONTEND"];
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -82,8 +82,39 @@ fn it_tells_where_it_is_answers_and_ends_in_order() {
     for metric in ["chimera_operations_total", "chimera_store_calls_total", "chimera_store_breaker"] {
         assert!(metrics.contains(metric), "{metric}");
     }
+    // Beside the server, which holds the data folder.
+    let address = served.address.clone();
+    let unspecified = address.replace("127.0.0.1", "0.0.0.0");
+    let health = ["health", "--no-demo", "--listen", &unspecified];
+    assert_eq!(place.run(&health).good(), "the server is ready\n");
+    assert_eq!(place.run(&["health", "--live", "--listen", &address]).good(), "the server runs\n");
     served.signal("-TERM");
     assert_eq!(served.child.wait().unwrap().code(), Some(0));
+    let gone = place.command(&health).output().unwrap();
+    assert_eq!((gone.status.code(), gone.stdout.is_empty()), (Some(1), true), "{gone:?}");
+    assert!(String::from_utf8_lossy(&gone.stderr).contains(&format!("nothing answers at {address}/ready")), "{gone:?}");
+}
+
+#[test]
+fn a_server_that_is_not_ready_is_told_from_one_that_is_not_there() {
+    let place = Place::new();
+    for (answer, words) in [
+        ("HTTP/1.1 503 Service Unavailable\r\n\r\n", "answers 503"),
+        ("220 mail.example.org ESMTP\r\n", "does not speak HTTP"),
+    ] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            // A socket that is closed with bytes unread takes its answer with it.
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let asked = place.command(&["health", "--listen", &address]).output().unwrap();
+        server.join().unwrap();
+        assert_eq!(asked.status.code(), Some(1), "{asked:?}");
+        assert!(String::from_utf8_lossy(&asked.stderr).contains(words), "{asked:?}");
+    }
 }
 
 #[test]
