@@ -137,8 +137,10 @@ impl Raw {
             .iter()
             .map(|setting| {
                 let (value, origin) = self.get(setting);
-                let shown =
-                    if setting.is_secret() && !value.is_empty() { "<hidden>".to_owned() } else { value.to_owned() };
+                let shown = match setting.is_secret() && !value.is_empty() {
+                    true => "<hidden>".to_owned(),
+                    false => without_credentials(value),
+                };
                 (setting.key, shown, origin)
             })
             .collect()
@@ -426,11 +428,13 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// A URL without its user and password, which belong in no message.
 fn without_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((credentials, _)) => format!("{scheme}://<hidden>{}", rest.get(credentials.len()..).unwrap_or_default()),
-        None => text.to_owned(),
+    // Some drivers take passwords in the query.
+    let (place, query) = text.split_once('?').map_or((text, ""), |(place, _)| (place, "?<hidden>"));
+    let Some((scheme, rest)) = place.split_once("://") else { return format!("{place}{query}") };
+    // A password may hold a slash or an at sign by mistake: what follows the last at sign is the host.
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://<hidden>@{host}{query}"),
+        None => format!("{scheme}://{rest}{query}"),
     }
 }
 
@@ -516,8 +520,8 @@ mod tests {
             ("", Some(("CHIMERA_OUTBOX_WAIT", "1y")), vec!["outbox.wait", "500ms"]),
             (
                 "",
-                Some(("CHIMERA_RELATIONAL_URL", "postgres://a:pw@h/d")),
-                vec!["relational.url", "later release", "sqlite:PATH"],
+                Some(("CHIMERA_SEARCH_URL", "elasticsearch://a:pw@h/d")),
+                vec!["search.url", "later release", "embedded:"],
             ),
             (
                 "",
