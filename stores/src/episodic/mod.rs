@@ -5,9 +5,11 @@
 
 mod embedded;
 mod handle;
+mod redis;
 
 pub use embedded::EmbeddedEpisodic;
 pub use handle::Episodic;
+pub use redis::RedisEpisodic;
 
 use crate::{
     Finding, Result, Scope,
