@@ -154,6 +154,7 @@ fn task(number: u128) -> NewTask {
         delay: Duration::ZERO,
         max_attempts: 3,
         dedupe_key: None,
+        dedupe_for: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use chimera_stores::{
     Clock,
-    episodic::{QueueStats, TaskState},
+    episodic::{QueueStats, TaskState, Throughput},
 };
 use serde_json::json;
 
@@ -240,6 +240,9 @@ pub async fn stats_count_every_state(world: World<Episodic>) {
             dead: 1,
             completed: 1,
             oldest_ready_at: Some(start + Duration::from_secs(5)),
+            last_minute: Throughput { completed: 1, failed: 1 },
+            last_hour: Throughput { completed: 1, failed: 1 },
+            ..QueueStats::default()
         },
     ];
     assert_eq!(stats, expected);

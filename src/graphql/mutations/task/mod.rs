@@ -215,6 +215,7 @@ fn read(index: &str, task: NewTaskInput) -> Outcome<NewTask> {
         delay: task.delay.0,
         max_attempts: task.max_attempts,
         dedupe_key: input::optional(&at("dedupeKey"), task.dedupe_key, 128)?,
+        dedupe_for: None,
     })
 }
 
