@@ -50,3 +50,33 @@ impl Throughput {
 pub fn minute_of(at: DateTime<Utc>) -> i64 {
     at.timestamp_millis().div_euclid(MINUTE_MILLIS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{TimeDelta, TimeZone};
+
+    fn well(completed: u64) -> Throughput {
+        Throughput { completed, failed: 0 }
+    }
+
+    #[test]
+    fn what_ended_in_a_minute_fades_out_over_a_minute() {
+        let start = Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap();
+        let first = minute_of(start);
+        let of = |minute| if minute == first { well(10) } else { Throughput::default() };
+        let within = |seconds, minutes| Throughput::within(start + TimeDelta::seconds(seconds), minutes, of).completed;
+        assert_eq!([0, 59, 60, 66, 67, 90, 114, 115, 120].map(|at| within(at, 1)), [10, 10, 10, 9, 8, 5, 1, 0, 0]);
+        assert_eq!([3599, 3600, 3630, 3660].map(|at| within(at, 60)), [10, 10, 5, 0]);
+        assert_eq!(within(-1, 1), 0, "what a clock that jumped back has left in the future does not count");
+    }
+
+    #[test]
+    fn a_window_is_the_sum_of_its_minutes() {
+        let now = Utc.with_ymd_and_hms(2026, 1, 1, 0, 30, 0).unwrap();
+        let sum =
+            Throughput::within(now, 60, |minute| Throughput { completed: 1, failed: minute.rem_euclid(2) as u64 });
+        assert_eq!(sum, Throughput { completed: 61, failed: 30 });
+        assert_eq!(Throughput::within(now, 60, |_| well(u64::MAX)).completed, u64::MAX, "and ends at what fits");
+    }
+}
