@@ -230,6 +230,7 @@ pub struct Settings {
     pub demo: bool,
     pub places: BTreeMap<Store, Place>,
     pub relational_pool: u32,
+    pub episodic_prefix: String,
     pub embedder: Option<EmbedderSettings>,
     pub telemetry: Policies,
     pub outbox_wait: Duration,
@@ -277,6 +278,7 @@ impl Settings {
             demo: raw.bool("demo.enabled")?,
             places: Store::ALL.into_iter().map(|store| Ok((store, raw.place(store)?))).collect::<Result<_, _>>()?,
             relational_pool: small(raw, "relational.pool")?,
+            episodic_prefix: prefix(raw)?,
             embedder: embedder(raw)?,
             telemetry: policies(raw)?,
             outbox_wait: raw.duration("outbox.wait")?,
@@ -315,6 +317,15 @@ fn origins(raw: &Raw) -> Result<Vec<String>, ConfigError> {
                 .ok_or_else(|| raw.refuse(key, &format!("{text:?} is not an exact origin")))
         })
         .collect()
+}
+
+fn prefix(raw: &Raw) -> Result<String, ConfigError> {
+    let key = "episodic.prefix";
+    let prefix = raw.text(key)?;
+    if RedisEpisodic::is_prefix(prefix) {
+        return Ok(prefix.to_owned());
+    }
+    Err(raw.refuse(key, "it cannot begin the name of a key"))
 }
 
 fn one_of<'a>(raw: &'a Raw, key: &str) -> Result<&'a str, ConfigError> {

@@ -8,6 +8,7 @@ mod counter;
 mod embedded;
 mod handle;
 mod meter;
+mod redis;
 mod settings;
 
 pub use bounds::MAX_JSON_BYTES;
@@ -15,6 +16,7 @@ pub use counter::{Counted, CounterAdapter, CounterRequest, MAX_COUNT};
 pub use embedded::EmbeddedEpisodic;
 pub use handle::Episodic;
 pub use meter::{KEPT_MINUTES, Throughput, minute_of};
+pub use redis::RedisEpisodic;
 pub use settings::{MAX_RATE_COUNT, QueueChange, QueueSettings, RateLimit};
 
 use crate::{

@@ -12,27 +12,46 @@ mod settling;
 mod sharing;
 mod steering;
 
-use crate::{Adapter, Case, World};
+use crate::{Adapter, Case, World, servers};
 use chimera_stores::{
-    ErrorKind, Guard, Result, Store,
-    episodic::{EmbeddedEpisodic, Episodic, Held, NewTask, Outcome, Task},
+    Address, ErrorKind, Guard, ManualClock, Result, Store,
+    episodic::{EmbeddedEpisodic, Episodic, Held, NewTask, Outcome, RedisEpisodic, Task},
 };
 use chrono::TimeDelta;
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, path::Path, sync::Arc, time::Duration};
+use test_servers::Redis;
 use uuid::Uuid;
 
 /// Every adapter of the port.
-pub const ADAPTERS: &[Adapter<Episodic>] = &[Adapter {
-    name: "embedded",
-    found: || true,
-    open: |folder, clock| {
-        Box::pin(async move {
-            let open = move || EmbeddedEpisodic::open(&folder.join("episodic.redb"), clock);
-            let adapter = tokio::task::spawn_blocking(open).await.unwrap().unwrap();
-            Episodic::new(Guard::detached(Store::Episodic), Arc::new(adapter))
-        })
+pub const ADAPTERS: &[Adapter<Episodic>] = &[
+    Adapter {
+        name: "embedded",
+        found: || true,
+        open: |folder, clock| {
+            Box::pin(async move {
+                let open = move || EmbeddedEpisodic::open(&folder.join("episodic.redb"), clock);
+                let adapter = tokio::task::spawn_blocking(open).await.unwrap().unwrap();
+                Episodic::new(Guard::detached(Store::Episodic), Arc::new(adapter))
+            })
+        },
     },
-}];
+    Adapter {
+        name: "redis",
+        found: Redis::found,
+        open: |folder, clock| Box::pin(async move { redis(servers::redis(), &folder, clock).await }),
+    },
+    Adapter {
+        name: "redis-cluster",
+        found: Redis::found,
+        open: |folder, clock| Box::pin(async move { redis(servers::redis_cluster(), &folder, clock).await }),
+    },
+];
+
+/// A store of a key prefix of its own on the server at `url`.
+async fn redis(url: String, folder: &Path, clock: Arc<ManualClock>) -> Episodic {
+    let adapter = RedisEpisodic::open(&Address::new(url), &servers::name(folder), clock).await.unwrap();
+    Episodic::new(Guard::detached(Store::Episodic), Arc::new(adapter))
+}
 
 macro_rules! cases {
     ($($module:ident::{$($case:ident),* $(,)?}),* $(,)?) => {

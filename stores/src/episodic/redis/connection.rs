@@ -1,0 +1,433 @@
+//! The connections to the server or cluster, and how a batch of commands goes over them.
+//!
+//! Commands share one multiplexed connection (one a node of a cluster): a batch is one pipeline, so it costs one round
+//! trip. Nothing that blocks goes over it, and subscribers have a connection of their own. A script is called by its
+//! hash; a server that does not know it, being new or restarted, gets it whole in a second try.
+//!
+//! Every wait has an end well below the guard's deadline, so that a call can be tried again within it.
+
+use super::fault;
+use crate::{
+    Address, Result,
+    error::{ErrorKind, Store, StoreError},
+};
+use ::redis::{
+    Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, RedisResult, ToRedisArgs,
+    Value,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+    cluster::ClusterClient,
+    cluster_async::ClusterConnection,
+    cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
+};
+use futures_util::future::join_all;
+use parking_lot::{Mutex, RwLock};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+/// How long one try to connect may take.
+const CONNECT_WITHIN: Duration = Duration::from_millis(600);
+/// How long a server may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_millis(1500);
+/// How long opening may take: a cluster is asked for its nodes first.
+const OPEN_WITHIN: Duration = Duration::from_secs(5);
+const LEAST_PAUSE: Duration = Duration::from_millis(20);
+const MOST_PAUSE: Duration = Duration::from_millis(200);
+/// A replica that answers in place of its primary is left at most this often.
+const REPLACE_EVERY: Duration = Duration::from_millis(500);
+
+/// A script: its text, and the hash under which servers know it.
+pub(super) struct Script {
+    text: &'static str,
+    hash: LazyLock<String>,
+}
+
+impl Script {
+    /// A script of this text. The hash is worked out at the first use.
+    pub(super) const fn new(text: &'static str, hash: fn() -> String) -> Self {
+        Self { text, hash: LazyLock::new(hash) }
+    }
+}
+
+/// Makes a script from files beside this one, put after each other.
+macro_rules! script {
+    ($($file:literal),+) => {
+        $crate::episodic::redis::connection::Script::new(concat!($(include_str!(concat!("scripts/", $file))),+), || {
+            ::redis::Script::new(concat!($(include_str!(concat!("scripts/", $file))),+)).get_hash().to_owned()
+        })
+    };
+}
+pub(super) use script;
+
+/// One command of a batch.
+pub(super) struct Call {
+    command: Cmd,
+    script: Option<&'static Script>,
+    /// The key whose node gets it, when that cannot be seen from the command.
+    near: Option<String>,
+}
+
+impl Call {
+    /// A command, whose first argument is a key.
+    pub(super) fn new(name: &str, key: &str) -> Self {
+        let mut command = ::redis::cmd(name);
+        command.arg(key);
+        Self { command, script: None, near: None }
+    }
+
+    /// A script on the keys that begin with or are `key`.
+    pub(super) fn script(script: &'static Script, key: &str) -> Self {
+        let mut command = ::redis::cmd("EVALSHA");
+        command.arg(script.hash.as_str()).arg(1).arg(key);
+        Self { command, script: Some(script), near: None }
+    }
+
+    /// A message, sent through the node that has the key `near`: see [`Server::listening_node`].
+    pub(super) fn publish(near: &str, channel: &str, message: &[u8]) -> Self {
+        let mut command = ::redis::cmd("PUBLISH");
+        command.arg(channel).arg(message);
+        Self { command, script: None, near: Some(near.to_owned()) }
+    }
+
+    /// The same with one more argument.
+    #[must_use]
+    pub(super) fn with(mut self, argument: impl ToRedisArgs) -> Self {
+        self.arg(argument);
+        self
+    }
+
+    /// Adds one more argument.
+    pub(super) fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// The same with the script's text in place of its hash.
+    fn whole(&self) -> Option<Self> {
+        let mut command = ::redis::cmd("EVAL");
+        command.arg(self.script?.text);
+        for argument in self.command.args_iter().skip(2) {
+            if let ::redis::Arg::Simple(argument) = argument {
+                command.arg(argument);
+            }
+        }
+        Some(Self { command, script: None, near: None })
+    }
+}
+
+/// The one server: its connection is replaced when another server has taken over its work.
+struct Single {
+    client: Client,
+    manager: RwLock<ConnectionManager>,
+    replaced_at: Mutex<Instant>,
+}
+
+enum Link {
+    Single(Single),
+    Cluster(ClusterConnection),
+}
+
+/// The server, or the cluster.
+pub(super) struct Server {
+    link: Link,
+    /// The nodes named in the URL, for connections apart.
+    nodes: Vec<Client>,
+}
+
+impl Server {
+    /// Connects.
+    ///
+    /// # Errors
+    /// `Invalid` for a wrong URL, `Unavailable` when nobody answers or the password is wrong.
+    pub(super) async fn connect(address: &Address) -> Result<Self> {
+        if address.scheme().starts_with("rediss") {
+            // The first provider of the process wins, whoever installs it.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let infos = nodes(address)?;
+        let nodes = infos.iter().map(|info| Client::open(info.clone())).collect::<RedisResult<Vec<_>>>();
+        let nodes = nodes.map_err(fault::of)?;
+        let connect = async {
+            if is_cluster(address) {
+                return cluster(infos).await.map(Link::Cluster);
+            }
+            let client = nodes.first().cloned().ok_or_else(no_server)?;
+            let manager = ConnectionManager::new_with_config(client.clone(), patience()).await.map_err(fault::of)?;
+            let replaced_at = Mutex::new(Instant::now());
+            Ok(Link::Single(Single { client, manager: RwLock::new(manager), replaced_at }))
+        };
+        let link = tokio::time::timeout(OPEN_WITHIN, connect).await.map_err(|_| fault::late())??;
+        Ok(Self { link, nodes })
+    }
+
+    /// Whether it is a cluster.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.link, Link::Cluster(_))
+    }
+
+    /// Where to listen to messages that are sent through the node that has the key `near`.
+    ///
+    /// In a cluster every node passes all messages on to all others, but takes its time for it: a listener elsewhere may
+    /// hear two messages in the wrong order, or one from before it came. So whoever listens and whoever sends meet at one
+    /// node. Where that one cannot be found or reached, which the odd `attempts` are for, any node named in the URL will do.
+    pub(super) async fn listening_node(&self, near: &str, attempts: usize) -> Result<Client> {
+        let named = || self.nodes.get(attempts / 2 % self.nodes.len().max(1)).cloned().ok_or_else(no_server);
+        let Link::Cluster(connection) = &self.link else { return named() };
+        if attempts % 2 == 1 {
+            return named();
+        }
+        let mut command = ::redis::cmd("CLUSTER");
+        command.arg("NODES");
+        let answer = to_node_of(connection.clone(), command, near).await.map_err(fault::of)?;
+        let node = named()?;
+        let Some((host, port)) = own_address(&flat(answer)) else { return Ok(node) };
+        let info = node.get_connection_info();
+        let addr = match info.addr().clone() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure, tls_params }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        Client::open(info.clone().set_addr(addr)).map_err(fault::of)
+    }
+
+    /// Sends all calls at once and answers one result for each, in order.
+    pub(super) async fn run(&self, calls: &[Call]) -> Vec<Result<Value>> {
+        let mut answers = self.send(calls).await;
+        let unknown: Vec<(usize, Call)> = answers
+            .iter()
+            .zip(calls)
+            .enumerate()
+            .filter(|(_, (answer, _))| answer.as_ref().is_err_and(fault::is_unknown_script))
+            .filter_map(|(at, (_, call))| Some((at, call.whole()?)))
+            .collect();
+        if !unknown.is_empty() {
+            let (places, whole): (Vec<usize>, Vec<Call>) = unknown.into_iter().unzip();
+            for (at, answer) in places.into_iter().zip(self.send(&whole).await) {
+                if let Some(place) = answers.get_mut(at) {
+                    *place = answer;
+                }
+            }
+        }
+        if answers.iter().any(|answer| answer.as_ref().is_err_and(fault::is_of_a_replica)) {
+            self.leave();
+        }
+        answers.into_iter().map(|answer| answer.map_err(fault::of)).collect()
+    }
+
+    /// Sends one call.
+    pub(super) async fn one(&self, call: Call) -> Result<Value> {
+        self.run(std::slice::from_ref(&call)).await.pop().unwrap_or_else(|| Err(fault::senseless()))
+    }
+
+    /// Asks every node that takes writes, by a command without keys. A refusal by the access list is `None`.
+    pub(super) async fn each_node(&self, command: Cmd) -> Result<Option<Vec<String>>> {
+        let answer = match &self.link {
+            Link::Single(single) => {
+                let mut manager = single.manager.read().clone();
+                command.query_async::<Value>(&mut manager).await
+            }
+            Link::Cluster(connection) => {
+                let routing = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                connection.clone().route_command(command, routing).await
+            }
+        };
+        let answer = match answer {
+            Err(error) if fault::is_not_permitted(&error) => return Ok(None),
+            answer => answer.map_err(fault::of)?,
+        };
+        let texts = match answer {
+            Value::Map(nodes) => nodes.into_iter().map(|(_, answer)| answer).collect(),
+            answer => vec![answer],
+        };
+        Ok(Some(texts.into_iter().map(flat).collect()))
+    }
+
+    async fn send(&self, calls: &[Call]) -> Vec<RedisResult<Value>> {
+        match &self.link {
+            Link::Single(single) => {
+                let mut manager = single.manager.read().clone();
+                pipeline(&mut manager, calls).await
+            }
+            // The driver sends what comes at the same time to each node together, and follows slots that move.
+            Link::Cluster(connection) => join_all(calls.iter().map(|call| route(connection.clone(), call))).await,
+        }
+    }
+
+    /// Leaves a server that became a replica: its name may lead to the new primary by now.
+    fn leave(&self) {
+        let Link::Single(single) = &self.link else { return };
+        let mut replaced_at = single.replaced_at.lock();
+        if replaced_at.elapsed() < REPLACE_EVERY {
+            return;
+        }
+        *replaced_at = Instant::now();
+        if let Ok(manager) = ConnectionManager::new_lazy_with_config(single.client.clone(), patience()) {
+            *single.manager.write() = manager;
+        }
+    }
+}
+
+async fn pipeline(manager: &mut ConnectionManager, calls: &[Call]) -> Vec<RedisResult<Value>> {
+    match calls {
+        [] => Vec::new(),
+        [call] => vec![call.command.query_async(manager).await],
+        calls => {
+            let mut pipeline = Pipeline::with_capacity(calls.len());
+            for call in calls {
+                pipeline.add_command(call.command.clone());
+            }
+            let answers: RedisResult<Vec<RedisResult<Value>>> = pipeline.ignore_errors().query_async(manager).await;
+            answers.unwrap_or_else(|error| calls.iter().map(|_| Err(error.clone())).collect())
+        }
+    }
+}
+
+async fn route(mut connection: ClusterConnection, call: &Call) -> RedisResult<Value> {
+    match &call.near {
+        None => call.command.query_async(&mut connection).await,
+        Some(key) => to_node_of(connection, call.command.clone(), key).await,
+    }
+}
+
+async fn to_node_of(mut connection: ClusterConnection, command: Cmd, key: &str) -> RedisResult<Value> {
+    let route = Route::with_key(key, SlotAddr::Master);
+    connection.route_command(command, RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(route))).await
+}
+
+/// The host and port of the node that gave this list of nodes: `id host:port@bus,name flags …`.
+fn own_address(list: &str) -> Option<(String, u16)> {
+    let own = list.lines().find(|line| line.split(' ').nth(2).is_some_and(|flags| flags.contains("myself")))?;
+    let (address, bus) = own.split(' ').nth(1)?.split_once('@')?;
+    let (ip, port) = address.rsplit_once(':')?;
+    let name = bus.split(',').nth(1).filter(|name| !name.is_empty());
+    let host = name.or(Some(ip)).filter(|host| !host.is_empty())?;
+    Some((host.to_owned(), port.parse().ok()?))
+}
+
+fn is_cluster(address: &Address) -> bool {
+    address.scheme().ends_with("-cluster")
+}
+
+/// Where to connect to, from the URL: one server, or the named nodes of a cluster.
+fn nodes(address: &Address) -> Result<Vec<ConnectionInfo>> {
+    let wrong = || fault::wrong("the redis URL is wrong: it is redis://USER:PASSWORD@HOST:PORT/DATABASE");
+    let (scheme, rest) = address.expose().split_once("://").ok_or_else(wrong)?;
+    let scheme = scheme.trim_end_matches("-cluster");
+    let (user, rest) = rest.rsplit_once('@').map_or((String::new(), rest), |(user, rest)| (format!("{user}@"), rest));
+    let (hosts, path) = rest.split_once('/').map_or((rest, ""), |(hosts, path)| (hosts, path));
+    let hosts: Vec<&str> = if is_cluster(address) { hosts.split(',').collect() } else { vec![hosts] };
+    let info = |host: &&str| {
+        if host.is_empty() {
+            return Err(no_server());
+        }
+        // The driver's own words could hold the password.
+        let info = format!("{scheme}://{user}{host}/{path}").into_connection_info().map_err(|_| wrong())?;
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        Ok(info.set_redis_settings(settings))
+    };
+    hosts.iter().map(info).collect()
+}
+
+fn no_server() -> StoreError {
+    fault::wrong("the redis URL names no server")
+}
+
+fn patience() -> ConnectionManagerConfig {
+    ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(CONNECT_WITHIN))
+        .set_response_timeout(Some(ANSWER_WITHIN))
+        .set_number_of_retries(1)
+        .set_min_delay(LEAST_PAUSE)
+        .set_max_delay(MOST_PAUSE)
+}
+
+async fn cluster(nodes: Vec<ConnectionInfo>) -> Result<ClusterConnection> {
+    let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+    let client = ClusterClient::builder(nodes)
+        .retries(4)
+        .min_retry_wait(millis(LEAST_PAUSE))
+        .max_retry_wait(millis(MOST_PAUSE))
+        .connection_timeout(CONNECT_WITHIN)
+        .response_timeout(ANSWER_WITHIN)
+        .overall_response_timeout(Some(ANSWER_WITHIN))
+        .build()
+        .map_err(fault::of)?;
+    client.get_async_connection().await.map_err(|error: RedisError| match error.kind() {
+        // What the driver says when it has tried every node and none has answered.
+        ::redis::ErrorKind::Io | ::redis::ErrorKind::ClusterConnectionNotFound => {
+            let message = "no node of the redis cluster can be reached";
+            StoreError::with_source(Store::Episodic, ErrorKind::Unavailable, message, error)
+        }
+        _ => fault::of(error),
+    })
+}
+
+/// An answer of names and values, or of text, as lines of text.
+fn flat(value: Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Value::SimpleString(text) => text,
+        Value::VerbatimString { text, .. } => text,
+        Value::Array(items) => items.into_iter().map(flat).collect::<Vec<_>>().join("\n"),
+        Value::Map(pairs) => pairs
+            .into_iter()
+            .map(|(name, value)| format!("{}:{}", flat(name), flat(value)))
+            .collect::<Vec<_>>()
+            .join("\n"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(url: &str) -> Result<Vec<(String, String, i64)>> {
+        let of = |info: ConnectionInfo| {
+            let settings = info.redis_settings();
+            let user = format!("{}:{}", settings.username().unwrap_or(""), settings.password().unwrap_or(""));
+            (info.addr().to_string(), user, settings.db())
+        };
+        nodes(&Address::new(url)).map(|nodes| nodes.into_iter().map(of).collect())
+    }
+
+    #[test]
+    fn urls_are_read_whole() {
+        let one = |host: &str, user: &str, db| (host.to_owned(), user.to_owned(), db);
+        assert_eq!(parsed("redis://localhost").unwrap(), [one("localhost:6379", ":", 0)]);
+        assert_eq!(parsed("redis://app:p%40ss@db:7000/3").unwrap(), [one("db:7000", "app:p@ss", 3)]);
+        assert_eq!(parsed("rediss://:only@db").unwrap(), [one("db:6379", ":only", 0)]);
+        assert_eq!(
+            parsed("redis-cluster://app:secret@a:1,b:2").unwrap(),
+            [one("a:1", "app:secret", 0), one("b:2", "app:secret", 0)]
+        );
+        let tls = nodes(&Address::new("rediss-cluster://a:1,b:2")).unwrap();
+        assert!(tls.iter().all(|node| matches!(node.addr(), ConnectionAddr::TcpTls { .. })));
+    }
+
+    #[test]
+    fn a_node_finds_itself_in_a_list() {
+        let of = |own: &str| {
+            format!("aa 10.0.0.1:6379@16379 master - 0 1 1 connected 0-5\nbb {own} myself,master - 0 0 2 connected 6-9\n")
+        };
+        let address = |host: &str| Some((host.to_owned(), 7000));
+        assert_eq!(own_address(&of("10.0.0.2:7000@17000")), address("10.0.0.2"));
+        assert_eq!(own_address(&of("10.0.0.2:7000@17000,redis-2.example,shard-id=x")), address("redis-2.example"));
+        assert_eq!(own_address(&of("::1:7000@17000,")), address("::1"));
+        assert_eq!(own_address(&of(":7000@17000")), None, "it does not know its own address yet");
+        assert_eq!(own_address("nonsense"), None);
+    }
+
+    #[test]
+    fn wrong_urls_are_refused_without_their_password() {
+        for url in
+            ["redis:x", "redis://", "redis://app:secret@", "redis-cluster://app:secret@a,,b", "redis://:secret@h:x"]
+        {
+            let error = parsed(url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{url}");
+            assert!(!error.chain().contains("secret"), "{}", error.chain());
+        }
+    }
+}
