@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 mod postgres_outbox;
+mod postgres_replica;
 mod rows;
 mod servers;

@@ -79,6 +79,28 @@ impl Postgres {
         server
     }
 
+    /// Starts a streaming replica of this server: everything it holds, read-only, on a port of its own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn replica(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("replica").tempdir().expect("a folder");
+        if let Some(user) = user() {
+            process::run("chown", &[user, &folder.path().display().to_string()], None);
+        }
+        let data = folder.path().join("data").display().to_string();
+        // It writes down where the primary is, and that this is a standby of it.
+        let from = self.port.to_string();
+        let copy =
+            ["-h", "127.0.0.1", "-p", &from, "-U", "app", "-D", &data, "-R", "-X", "stream", "-c", "fast", "--no-sync"];
+        process::run(&format!("{BIN}/pg_basebackup"), &copy, user());
+        let port = process::free_port();
+        let process = launch(&data, port, &self.settings, &folder);
+        let mut server = Self { process, folder, port, settings: self.settings.clone() };
+        server.wait();
+        server
+    }
+
     /// `127.0.0.1` is its host.
     pub fn port(&self) -> u16 {
         self.port
@@ -146,6 +168,21 @@ impl Postgres {
         self.process.signal(name);
     }
 
+    /// Stops every process of the server in its tracks, until what is answered is dropped: connections stay open and
+    /// nothing comes back.
+    ///
+    /// # Panics
+    /// When the server is gone.
+    pub fn freeze(&self) -> Frozen {
+        let children = self.sql("postgres", "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
+        let mut processes: Vec<String> = children.lines().map(str::to_owned).collect();
+        processes.push(self.process.id().to_string());
+        for process in &processes {
+            process::run("kill", &["-STOP", process], None);
+        }
+        Frozen { processes }
+    }
+
     fn wait(&mut self) {
         let url = self.url("postgres");
         let log = self.folder.path().join("log");
@@ -153,6 +190,21 @@ impl Postgres {
             let asked = Command::new(format!("{BIN}/psql")).args(["-XAtq", "-d", &url, "-c", "SELECT 1"]).output();
             asked.is_ok_and(|output| output.status.success())
         });
+    }
+}
+
+/// The processes of a server that stands still.
+#[derive(Debug)]
+pub struct Frozen {
+    processes: Vec<String>,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for process in &self.processes {
+            // One that was killed meanwhile is gone.
+            let _ = Command::new("kill").args(["-CONT", process]).status();
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod notify;
 mod outbox;
 mod postgres;
 mod read;
+mod replica;
 mod report;
 mod table;
 mod turn;
@@ -26,7 +27,7 @@ use super::{
     Settlement, SpendQuery, SpendReport, Transaction,
 };
 use crate::{
-    Address, Clock, Principal, Result, Role, Scope,
+    Address, Clock, Finding, Principal, Result, Role, Scope,
     error::{ErrorKind, StoreError},
     page::Page,
 };
@@ -41,6 +42,7 @@ use sea_orm::{
 use std::{fmt, path::Path, sync::Arc};
 
 pub use postgres::PostgresOptions;
+use replica::ask;
 use table::for_kind;
 use uuid::Uuid;
 
@@ -56,6 +58,8 @@ pub struct SqlRelational {
     writer: DatabaseConnection,
     /// Whose turn it is to carry the outbox; `None` on SQLite, which one process has to itself.
     turns: Option<Arc<turn::Turns>>,
+    /// Where reads may go that tolerate an older answer.
+    replica: Option<Arc<replica::Replica>>,
     clock: Arc<dyn Clock>,
     place: String,
 }
@@ -77,7 +81,7 @@ impl SqlRelational {
         let writer = dialect::connect_sqlite_writer(path).await.map_err(|error| fault::opening(&place, error))?;
         dialect::check_sqlite_file(&writer, &place).await?;
         let reader = dialect::connect_sqlite_reader(path).await.map_err(|error| fault::opening(&place, error))?;
-        let store = Self { reader, writer, turns: None, clock, place };
+        let store = Self { reader, writer, turns: None, replica: None, clock, place };
         store.migrate().await?;
         Ok(store)
     }
@@ -91,7 +95,7 @@ impl SqlRelational {
         let connection: DatabaseConnection = postgres::connect(address, options).await?.into();
         let turns = Some(Arc::new(turn::Turns::new(&connection)));
         let place = address.to_string();
-        let store = Self { reader: connection.clone(), writer: connection, turns, clock, place };
+        let store = Self { reader: connection.clone(), writer: connection, turns, replica: None, clock, place };
         store.migrate().await?;
         Ok(store)
     }
@@ -141,10 +145,19 @@ impl RelationalAdapter for SqlRelational {
         self.begin().await?.rollback().await.map_err(fault::database)
     }
 
+    async fn findings(&self) -> Result<Vec<Finding>> {
+        let Some(replica) = &self.replica else { return Ok(Vec::new()) };
+        replica.measured().await;
+        Ok(replica.finding().into_iter().collect())
+    }
+
     /// The writer goes last: it folds SQLite's log into the file, so that the file alone is the whole store.
     async fn close(&self) {
         if let Some(turns) = &self.turns {
             turns.close().await;
+        }
+        if let Some(replica) = &self.replica {
+            replica.close().await;
         }
         for connection in [&self.reader, &self.writer] {
             if let Err(error) = connection.close_by_ref().await {
@@ -154,15 +167,15 @@ impl RelationalAdapter for SqlRelational {
     }
 
     async fn get(&self, scope: &Scope, kind: Kind, ids: &[Uuid]) -> Result<Vec<Option<Row>>> {
-        for_kind!(kind, E => read::get::<E>(&self.reader, scope, ids).await)
+        ask!(self, scope, reader => async { for_kind!(kind, E => read::get::<E>(reader, scope, ids).await) })
     }
 
     async fn find(&self, scope: &Scope, kind: Kind, column: Column, values: &[String]) -> Result<Vec<Option<Row>>> {
-        for_kind!(kind, E => read::find::<E>(&self.reader, scope, column, values).await)
+        ask!(self, scope, reader => async { for_kind!(kind, E => read::find::<E>(reader, scope, column, values).await) })
     }
 
     async fn pages(&self, scope: &Scope, query: &PageQuery, parents: &[Uuid]) -> Result<Vec<Page<Row>>> {
-        for_kind!(query.kind, E => read::pages::<E>(&self.reader, scope, query, parents).await)
+        ask!(self, scope, reader => async { for_kind!(query.kind, E => read::pages::<E>(reader, scope, query, parents).await) })
     }
 
     async fn commit(&self, scope: &Scope, transaction: &Transaction) -> Result<Committed> {
@@ -181,11 +194,11 @@ impl RelationalAdapter for SqlRelational {
     }
 
     async fn billing_totals(&self, scope: &Scope, keys: &[BillingKey]) -> Result<Vec<Vec<BillingTotal>>> {
-        read::billing_totals(&self.reader, scope, keys).await
+        ask!(self, scope, reader => read::billing_totals(reader, scope, keys))
     }
 
     async fn spend_reports(&self, scope: &Scope, queries: &[SpendQuery]) -> Result<Vec<SpendReport>> {
-        report::spend(&self.reader, scope, queries).await
+        ask!(self, scope, reader => report::spend(reader, scope, queries))
     }
 
     async fn outbox_due(&self, target: outbox_entry::Target, limit: u32) -> Result<Vec<outbox_entry::Model>> {

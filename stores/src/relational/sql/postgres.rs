@@ -63,7 +63,7 @@ pub(super) async fn connect(address: &Address, options: PostgresOptions) -> Resu
     Ok(pool.connect_lazy_with(connect))
 }
 
-fn connect_options(address: &Address, options: PostgresOptions) -> Result<PgConnectOptions> {
+pub(super) fn connect_options(address: &Address, options: PostgresOptions) -> Result<PgConnectOptions> {
     let parsed = PgConnectOptions::from_str(address.expose()).map_err(|error| {
         StoreError::with_source(STORE, ErrorKind::Invalid, format!("{address} is not the URL of a database"), error)
             .with_advice("write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE, with signs such as @ or / in the password percent-encoded")
