@@ -24,7 +24,7 @@ use chimera_stores::{
     },
     relational::{Relational, RelationalAdapter, SqlRelational},
     search::{Search, embedded::EmbeddedSearch},
-    telemetry::{SqliteTelemetry, Telemetry},
+    telemetry::{Policies, SqliteTelemetry, Telemetry},
 };
 use chrono::TimeDelta;
 use parking_lot::Mutex;
@@ -389,8 +389,9 @@ impl<'a> Opener<'a> {
 
     async fn telemetry(&self) -> StoreResult<Option<Telemetry>> {
         let Some(path) = self.path(Store::Telemetry, "telemetry.db") else { return Ok(None) };
-        let retain = self.settings.retain_raw.and_then(|age| TimeDelta::from_std(age).ok());
-        let adapter = SqliteTelemetry::open(&path, retain, self.clock.clone()).await?;
+        let retain_raw = self.settings.retain_raw.and_then(|age| TimeDelta::from_std(age).ok());
+        let policies = Policies { retain_raw, ..Policies::default() };
+        let adapter = SqliteTelemetry::open(&path, policies, self.clock.clone()).await?;
         Ok(Some(Telemetry::new(self.guard(Store::Telemetry), Arc::new(adapter))))
     }
 

@@ -65,8 +65,14 @@ impl Spend {
             from: self.from.unwrap_or(DateTime::UNIX_EPOCH),
             to: self.to.unwrap_or_else(|| request.shared().clock.now() + TimeDelta::days(2)),
         };
-        let query =
-            StatsQuery { subject, range, bucket: None, fill: Fill::None, measure: Measure::Cost, stages: Vec::new() };
+        let query = StatsQuery {
+            subject,
+            range,
+            edges: Vec::new(),
+            fill: Fill::None,
+            measure: Measure::Cost,
+            stages: Vec::new(),
+        };
         Ok(Some(request.load(RenderStatsOf(query)).await?.cost_micros.into()))
     }
 

@@ -12,7 +12,10 @@ use crate::graphql::{
 use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
 use chimera_stores::{
     Position, SortValue,
-    telemetry::{self, EventPageQuery, StatsQuery, Subject, check_stats},
+    telemetry::{
+        self, EventPageQuery, StatsQuery, Subject, check_stats,
+        edges::{Cut, Steps, Zone},
+    },
 };
 use uuid::Uuid;
 
@@ -279,10 +282,13 @@ pub async fn events(
 /// # Errors
 /// A bad argument, or what the store says.
 pub async fn stats(context: &Context<'_>, subject: Subject, args: RenderStatsArgs) -> Result<Option<RenderStats>> {
+    let range = args.range.into();
+    let cut = args.bucket.map_or(Cut::Whole, |bucket| Cut::Width(bucket.0));
+    let edges = Steps::new(&range, cut, Zone::UTC).and_then(|steps| steps.edges(&range));
     let query = StatsQuery {
         subject,
-        range: args.range.into(),
-        bucket: args.bucket.map(|bucket| bucket.0),
+        range,
+        edges: edges.map_err(|error| bad_input(error.message()))?,
         fill: args.fill.into(),
         measure: args.measure.into(),
         stages: stages(args.stage),

@@ -1,12 +1,21 @@
 //! The telemetry port: the owner of render events, an append-only time series.
 //!
-//! Costs are integers of millionths of a US dollar, so that sums are exact. Buckets are aligned to the Unix epoch
-//! in UTC.
+//! Costs are integers of millionths of a US dollar, so that sums are exact. Where buckets lie is settled before a store
+//! is asked ([`edges`]); what a store may leave to shared arithmetic is in [`stats`] and [`histogram`].
 
+pub mod edges;
+pub mod histogram;
+mod questions;
 mod sqlite;
 pub mod stats;
+mod storage;
 
+pub use questions::{
+    Aggregate, Bucket, Fill, MAX_BUCKETS, MAX_RANKED, Measure, RankBy, RankKey, RankOrder, Ranking, RankingQuery,
+    Resolution, Stats, StatsQuery, check_ranking, check_stats,
+};
 pub use sqlite::SqliteTelemetry;
+pub use storage::{Compression, Job, Policies, RollUp, Storage};
 
 use crate::{
     Finding, Result, Scope,
@@ -17,7 +26,7 @@ use crate::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// A step of making a video.
@@ -103,94 +112,6 @@ pub struct EventPageQuery {
     pub slice: Slice,
 }
 
-/// What a bucket without events shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fill {
-    /// The bucket is left out.
-    None,
-    /// The bucket is there, with count 0 and no values.
-    Null,
-    /// The bucket repeats the values of the last one before it that has any; count 0.
-    Previous,
-    /// The bucket's values lie on the line between its neighbours that have any; count 0.
-    Linear,
-}
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Measure {
-    /// `duration_ms`.
-    Duration,
-    /// `cost_micros`.
-    Cost,
-    /// `frames`.
-    Frames,
-    /// `gpu_seconds`.
-    GpuSeconds,
-}
-
-/// A question about events over time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StatsQuery {
-    /// Whose.
-    pub subject: Subject,
-    /// When.
-    pub range: TimeRange,
-    /// Width of a bucket, at least a second; `None` gives only the total.
-    pub bucket: Option<Duration>,
-    /// What empty buckets show.
-    pub fill: Fill,
-    /// What is measured.
-    pub measure: Measure,
-    /// Only these stages; empty means any.
-    pub stages: Vec<Stage>,
-}
-
-/// Aggregates of a measure. All values are `None` when there is nothing to aggregate.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Aggregate {
-    /// Events.
-    pub count: u64,
-    /// Events that failed.
-    pub failed: u64,
-    /// Sum.
-    pub sum: Option<f64>,
-    /// Mean.
-    pub avg: Option<f64>,
-    /// Least.
-    pub min: Option<f64>,
-    /// Greatest.
-    pub max: Option<f64>,
-    /// Median (nearest rank, exact unless the capabilities say otherwise).
-    pub p50: Option<f64>,
-    /// 95th percentile.
-    pub p95: Option<f64>,
-    /// 99th percentile.
-    pub p99: Option<f64>,
-}
-
-/// Aggregates from `start` on, for the width of a bucket.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Bucket {
-    /// Its beginning; the first one may lie before the range.
-    pub start: DateTime<Utc>,
-    /// What it holds.
-    pub aggregate: Aggregate,
-    /// Whether its values were filled in.
-    pub filled: bool,
-}
-
-/// An answer to a [`StatsQuery`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stats {
-    /// Buckets in order of time.
-    pub buckets: Vec<Bucket>,
-    /// Over the whole range.
-    pub total: Aggregate,
-    /// The total cost in millionths of a US dollar, exact, whatever the measure.
-    pub cost_micros: i64,
-}
-
 /// How an append went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -246,6 +167,12 @@ pub trait TelemetryAdapter: Send + Sync + 'static {
     /// One answer per query.
     async fn stats(&self, scope: &Scope, queries: &[StatsQuery]) -> Result<Vec<Stats>>;
 
+    /// One answer per query.
+    async fn rankings(&self, scope: &Scope, queries: &[RankingQuery]) -> Result<Vec<Ranking>>;
+
+    /// What the store holds and how it looks after itself, over all organisations.
+    async fn storage(&self) -> Result<Storage>;
+
     /// Removes events before `before` in every organisation; how many.
     async fn retain(&self, before: DateTime<Utc>) -> Result<u64>;
 }
@@ -258,8 +185,6 @@ pub struct Telemetry {
 }
 
 const STORE: Store = Store::Telemetry;
-/// Buckets of one answer at the most: more than any chart has pixels.
-pub const MAX_BUCKETS: i64 = 10_000;
 
 impl Telemetry {
     /// A handle on `adapter` behind `guard`.
@@ -338,6 +263,20 @@ impl Telemetry {
         one_per_key(STORE, queries.len(), self.guard.call(scope, "stats", Idempotence::Read, call).await?)
     }
 
+    /// See [`TelemetryAdapter::rankings`].
+    pub async fn rankings(&self, scope: &Scope, queries: &[RankingQuery]) -> Result<Vec<Ranking>> {
+        for query in queries {
+            check_ranking(query)?;
+        }
+        let call = || self.adapter.rankings(scope, queries);
+        one_per_key(STORE, queries.len(), self.guard.call(scope, "rankings", Idempotence::Read, call).await?)
+    }
+
+    /// See [`TelemetryAdapter::storage`].
+    pub async fn storage(&self, scope: &Scope) -> Result<Storage> {
+        self.guard.call(scope, "storage", Idempotence::Read, || self.adapter.storage()).await
+    }
+
     /// See [`TelemetryAdapter::retain`].
     pub async fn retain(&self, scope: &Scope, before: DateTime<Utc>) -> Result<u64> {
         self.guard.call(scope, "retain", Idempotence::Once, || self.adapter.retain(before)).await
@@ -346,21 +285,4 @@ impl Telemetry {
 
 fn check_range(range: &TimeRange) -> Result<()> {
     if range.from < range.to { Ok(()) } else { Err(StoreError::invalid(STORE, "the range ends before it begins")) }
-}
-
-/// Refuses a range that runs backwards, a bucket below a second, and more than [`MAX_BUCKETS`] buckets.
-///
-/// # Errors
-/// `Invalid`.
-pub fn check_stats(query: &StatsQuery) -> Result<()> {
-    check_range(&query.range)?;
-    let Some(bucket) = query.bucket else { return Ok(()) };
-    if bucket < Duration::from_secs(1) {
-        return Err(StoreError::invalid(STORE, "a bucket is at least one second wide"));
-    }
-    let width = i64::try_from(bucket.as_secs()).unwrap_or(i64::MAX);
-    if (query.range.to - query.range.from).num_seconds() / width > MAX_BUCKETS {
-        return Err(StoreError::invalid(STORE, format!("the range has more than {MAX_BUCKETS} buckets")));
-    }
-    Ok(())
 }

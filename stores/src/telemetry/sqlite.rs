@@ -13,13 +13,15 @@
 //! - *Retention*: where a period is set, an append at the start and then every hour also removes what is older, a bounded
 //!   number at a time, so that no append waits long.
 
+mod aggregates;
 mod queries;
 mod schema;
 #[cfg(test)]
 mod tests;
 
 use super::{
-    Appended, Capabilities, EventPageQuery, RenderEvent, Stats, StatsQuery, TelemetryAdapter, stats as arithmetic,
+    Aggregate, Appended, Capabilities, EventPageQuery, Job, Policies, RankKey, Ranking, RankingQuery, RenderEvent,
+    Resolution, Stats, StatsQuery, Storage, TelemetryAdapter, TimeRange, stats as arithmetic,
 };
 use crate::{
     Clock, Result, Scope,
@@ -34,7 +36,10 @@ use schema::Connections;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use uuid::Uuid;
 
@@ -59,17 +64,26 @@ pub struct SqliteTelemetry {
     retain: Option<TimeDelta>,
     clock: Arc<dyn Clock>,
     swept: Mutex<Option<DateTime<Utc>>>,
+    failed_sweeps: AtomicU64,
 }
 
 impl SqliteTelemetry {
-    /// Opens or makes the file; its folder must exist. With `retain`, events older than that are dropped.
+    /// Opens or makes the file; its folder must exist. Of the policies only `retain_raw` has a meaning here: nothing is
+    /// compressed or rolled up.
     ///
     /// # Errors
     /// `Corrupt` for a damaged or foreign file, `Unsupported` for one of a newer version of this program, `Unavailable`
     /// when it cannot be opened.
-    pub async fn open(path: &Path, retain: Option<TimeDelta>, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub async fn open(path: &Path, policies: Policies, clock: Arc<dyn Clock>) -> Result<Self> {
         let connections = schema::open(path).await?;
-        Ok(Self { path: path.to_owned(), connections, retain, clock, swept: Mutex::new(None) })
+        Ok(Self {
+            path: path.to_owned(),
+            connections,
+            retain: policies.retain_raw,
+            clock,
+            swept: Mutex::new(None),
+            failed_sweeps: AtomicU64::new(0),
+        })
     }
 
     fn failed(&self, error: DbErr) -> StoreError {
@@ -116,7 +130,10 @@ impl SqliteTelemetry {
         match self.write(queries::remove_before(arithmetic::ceil_micros(before), SWEEP_CHUNK)).await {
             Ok(removed) if removed.cast_signed() < SWEEP_CHUNK => *self.swept.lock() = Some(now),
             Ok(_) => {}
-            Err(error) => tracing::warn!(error = %error.chain(), "old events could not be removed"),
+            Err(error) => {
+                self.failed_sweeps.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(error = %error.chain(), "old events could not be removed");
+            }
         }
     }
 
@@ -129,25 +146,46 @@ impl SqliteTelemetry {
         let by_slot = self.by_slot(&rows, group.subjects.len(), queries::event)?;
         let slice = group.key.3;
         let pages: Vec<_> = by_slot.into_iter().map(|rows| queries::page(slice, rows)).collect();
-        let one = |(query, slot): &(usize, usize)| Some((*query, pages.get(*slot)?.clone()));
-        Ok(group.members.iter().filter_map(one).collect())
+        Ok(spread(&group.members, &pages))
     }
 
     async fn stats_of(
         &self,
         organization_id: Uuid,
-        group: queries::Group<queries::StatsKey>,
-    ) -> Result<Vec<(usize, Arc<Stats>)>> {
-        let rows = self.read(queries::statistics(organization_id, &group)).await?;
-        let by_slot = self.by_slot(&rows, group.subjects.len(), queries::stats_row)?;
-        let measure = group.key.3;
+        group: queries::Group<aggregates::StatsKey<'_>>,
+    ) -> Result<Vec<(usize, Arc<arithmetic::Summary>)>> {
+        let rows = self.read(aggregates::statistics(organization_id, &group)).await?;
+        let by_slot = self.by_slot(&rows, group.subjects.len(), aggregates::stats_row)?;
+        let (edges, measure) = (group.key.2.to_vec(), group.key.3);
         let work = move || {
-            let answer = |rows| queries::summarise(measure, rows).map(Arc::new);
+            let answer = |rows| aggregates::summarise(&edges, measure, rows).map(Arc::new);
             by_slot.into_iter().map(answer).collect::<Result<Vec<_>>>()
         };
-        let answers = aside(work).await??;
-        let one = |(query, slot): &(usize, usize)| Some((*query, answers.get(*slot)?.clone()));
-        Ok(group.members.iter().filter_map(one).collect())
+        Ok(spread(&group.members, &aside(work).await??))
+    }
+
+    async fn rankings_of(
+        &self,
+        organization_id: Uuid,
+        group: queries::Group<aggregates::RankingKey>,
+    ) -> Result<Vec<(usize, Arc<Entries>)>> {
+        let rows = self.read(aggregates::rankings(organization_id, &group)).await?;
+        let (by, measure) = (group.key.2, group.key.3);
+        let by_slot = self.by_slot(&rows, group.subjects.len(), |row| aggregates::ranking_row(by, row))?;
+        let work = move || {
+            let answer = |rows| aggregates::entries(measure, rows).map(Arc::new);
+            by_slot.into_iter().map(answer).collect::<Result<Vec<_>>>()
+        };
+        Ok(spread(&group.members, &aside(work).await??))
+    }
+
+    /// Up to when an answer made now is complete, and from where on the range is still kept. Every acknowledged event
+    /// is read.
+    fn extent(&self, range: &TimeRange) -> (DateTime<Utc>, DateTime<Utc>) {
+        let now = self.clock.now();
+        let kept = self.retain.and_then(|retain| now.checked_sub_signed(retain));
+        let available_from = kept.map_or(range.from, |kept| kept.clamp(range.from, range.to));
+        (now.min(range.to), available_from)
     }
 
     fn by_slot<T>(
@@ -227,10 +265,54 @@ impl TelemetryAdapter for SqliteTelemetry {
     }
 
     async fn stats(&self, scope: &Scope, queries: &[StatsQuery]) -> Result<Vec<Stats>> {
-        let groups = queries::group_stats(queries).into_iter();
+        let groups = aggregates::group_stats(queries).into_iter();
         let answers = try_join_all(groups.map(|group| self.stats_of(scope.organization_id(), group))).await?;
-        let answers = in_order(answers);
-        Ok(queries.iter().zip(answers).map(|(query, stats)| arithmetic::present(query, &stats)).collect())
+        let answer = |(query, summary): (&StatsQuery, Arc<arithmetic::Summary>)| {
+            let (fresh_to, available_from) = self.extent(&query.range);
+            Stats {
+                buckets: arithmetic::present(query, &summary.buckets),
+                total: summary.total.clone(),
+                cost_micros: summary.cost_micros,
+                resolution: Resolution::Raw,
+                fresh_to,
+                available_from,
+                percentile_error: 0.0,
+            }
+        };
+        Ok(queries.iter().zip(in_order(answers)).map(answer).collect())
+    }
+
+    async fn rankings(&self, scope: &Scope, queries: &[RankingQuery]) -> Result<Vec<Ranking>> {
+        let groups = aggregates::group_rankings(queries).into_iter();
+        let answers = try_join_all(groups.map(|group| self.rankings_of(scope.organization_id(), group))).await?;
+        let answer = |(query, entries): (&RankingQuery, Arc<Entries>)| {
+            let (fresh_to, available_from) = self.extent(&query.range);
+            Ranking {
+                entries: arithmetic::rank(query.order, query.limit, entries.to_vec()),
+                resolution: Resolution::Raw,
+                fresh_to,
+                available_from,
+                percentile_error: 0.0,
+            }
+        };
+        Ok(queries.iter().zip(in_order(answers)).map(answer).collect())
+    }
+
+    async fn storage(&self) -> Result<Storage> {
+        let rows = self.read(queries::size()).await?;
+        let bytes = rows.first().map(|row| row.try_get_by_index::<i64>(0)).transpose();
+        let sweep = || Job {
+            name: "retention".to_owned(),
+            every: Some(SWEEP_EVERY),
+            last_success: *self.swept.lock(),
+            failures: Some(self.failed_sweeps.load(Ordering::Relaxed)),
+        };
+        Ok(Storage {
+            policies: Policies { retain_raw: self.retain, ..Policies::default() },
+            bytes: bytes.map_err(|error| self.failed(error))?.and_then(|bytes| u64::try_from(bytes).ok()),
+            jobs: self.retain.iter().map(|_| sweep()).collect(),
+            ..Storage::default()
+        })
     }
 
     /// Removes in chunks, each committed on its own: a call that ran out of time has done a part, and a repeat does the
@@ -246,6 +328,14 @@ impl TelemetryAdapter for SqliteTelemetry {
             }
         }
     }
+}
+
+/// What is ranked, not yet in order.
+type Entries = Vec<(RankKey, Aggregate)>;
+
+/// The answer of each query of a statement, from those of its subjects.
+fn spread<T: Clone>(members: &[(usize, usize)], answers: &[T]) -> Vec<(usize, T)> {
+    members.iter().filter_map(|(query, slot)| Some((*query, answers.get(*slot)?.clone()))).collect()
 }
 
 /// Answers of several statements in the order of the queries.

@@ -3,9 +3,9 @@
 //! Pure functions, so that every telemetry adapter answers alike whatever its store can do by itself. Nothing here
 //! knows a store, a scope or a clock.
 
-use super::{Aggregate, Bucket, Fill, Stats, StatsQuery, TimeRange};
+use super::{Aggregate, Bucket, Fill, RankKey, RankOrder, StatsQuery, TimeRange};
 use chrono::{DateTime, Utc};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The widest bucket, some 36,000 years: room enough to add two widths to a time without overflow.
 const WIDEST: i64 = 1 << 60;
@@ -36,39 +36,73 @@ pub fn time(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
-/// What events of one bucket measured.
+/// What some events of one bucket measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Samples {
-    /// The bucket's beginning in microseconds.
-    pub start: i64,
+    /// The time of any of them, in microseconds.
+    pub at: i64,
     /// How many of the events failed.
     pub failed: u64,
     /// One value for each event, in any order.
     pub values: Vec<f64>,
 }
 
-/// Buckets in order of time and their total, from the values of each bucket that has any. Gaps are not filled.
-pub fn summarise(samples: Vec<Samples>, cost_micros: i128) -> Stats {
-    let failed = samples.iter().map(|samples| samples.failed).sum();
-    let all = samples.iter().flat_map(|samples| samples.values.iter().copied()).collect();
-    let bucket = |samples: Samples| Bucket {
-        start: time(samples.start),
-        aggregate: aggregate(samples.values, samples.failed),
-        filled: false,
-    };
-    let mut buckets: Vec<Bucket> = samples.into_iter().map(bucket).collect();
-    buckets.sort_by_key(|bucket| bucket.start);
-    let cost_micros = i64::try_from(cost_micros).unwrap_or(i64::MAX);
-    Stats { buckets, total: aggregate(all, failed), cost_micros }
+/// What events say, before a query's own wishes are met.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// The buckets that have events, in order of time.
+    pub buckets: Vec<Bucket>,
+    /// Over all of them.
+    pub total: Aggregate,
+    /// What all of it cost.
+    pub cost_micros: i64,
 }
 
-/// The same answer as `query` wants to see it: without buckets, or with its gaps filled.
-pub fn present(query: &StatsQuery, stats: &Stats) -> Stats {
-    let buckets = match query.bucket {
-        None => Vec::new(),
-        Some(bucket) => fill(&query.range, width_micros(bucket), query.fill, stats.buckets.clone()),
+/// Which bucket holds `at`: the last whose edge is not later. `None` when there is none.
+pub fn bucket_of(edges: &[DateTime<Utc>], at: i64) -> Option<usize> {
+    edges.partition_point(|edge| edge.timestamp_micros() <= at).checked_sub(1)
+}
+
+/// Buckets between `edges` and their total, from the values of events that lie in the range. Gaps are not filled.
+pub fn summarise(edges: &[DateTime<Utc>], samples: Vec<Samples>, cost_micros: i128) -> Summary {
+    let failed = samples.iter().map(|samples| samples.failed).sum();
+    let all = samples.iter().flat_map(|samples| samples.values.iter().copied()).collect();
+    let mut by_bucket: BTreeMap<usize, (Vec<f64>, u64)> = BTreeMap::new();
+    for samples in samples {
+        if let Some(index) = bucket_of(edges, samples.at) {
+            let (values, failed) = by_bucket.entry(index).or_default();
+            values.extend(samples.values);
+            *failed += samples.failed;
+        }
+    }
+    let bucket = |(index, (values, failed)): (usize, (Vec<f64>, u64))| {
+        Some(Bucket { start: *edges.get(index)?, aggregate: aggregate(values, failed), filled: false })
     };
-    Stats { buckets, total: stats.total.clone(), cost_micros: stats.cost_micros }
+    Summary {
+        buckets: by_bucket.into_iter().filter_map(bucket).collect(),
+        total: aggregate(all, failed),
+        cost_micros: i64::try_from(cost_micros).unwrap_or(i64::MAX),
+    }
+}
+
+/// The buckets as `query` wants to see them, with their gaps filled.
+pub fn present(query: &StatsQuery, buckets: &[Bucket]) -> Vec<Bucket> {
+    fill(&query.edges, query.fill, buckets.to_vec())
+}
+
+/// Puts entries in order of merit, greatest first and ties by key, and keeps `limit` of them.
+pub fn rank(order: RankOrder, limit: u32, mut entries: Vec<(RankKey, Aggregate)>) -> Vec<(RankKey, Aggregate)> {
+    let merit = |aggregate: &Aggregate| match order {
+        RankOrder::Count => aggregate.count as f64,
+        RankOrder::Failed => aggregate.failed as f64,
+        RankOrder::Sum => aggregate.sum.unwrap_or_default(),
+        RankOrder::Avg => aggregate.avg.unwrap_or_default(),
+        RankOrder::Max => aggregate.max.unwrap_or_default(),
+        RankOrder::P95 => aggregate.p95.unwrap_or_default(),
+    };
+    entries.sort_by(|(key, a), (other, b)| merit(b).total_cmp(&merit(a)).then_with(|| key.cmp(other)));
+    entries.truncate(limit as usize);
+    entries
 }
 
 /// Aggregates of finite values. Percentiles are by nearest rank: the least value that is not below `p` percent of all.
@@ -111,38 +145,24 @@ fn sum(values: &[f64]) -> f64 {
     if exact.is_finite() { exact } else { f64::MAX.copysign(total) }
 }
 
-/// Adds the buckets of `range` that are not in `present` (which is in order of time), as `fill` says.
+/// Adds the buckets that begin at `edges` and are not in `present` (which is in order of time), as `fill` says.
 ///
-/// The answer begins with the bucket that holds the range's beginning and ends with the one that holds its end.
 /// [`Fill::Previous`] and [`Fill::Linear`] look only at buckets of this answer: before the first one with values (and
 /// for `Linear` after the last one) a bucket stays as with [`Fill::Null`]. `filled` is set where values were made up.
-pub fn fill(range: &TimeRange, width: i64, fill: Fill, present: Vec<Bucket>) -> Vec<Bucket> {
+pub fn fill(edges: &[DateTime<Utc>], fill: Fill, present: Vec<Bucket>) -> Vec<Bucket> {
     if fill == Fill::None {
         return present;
     }
-    let mut buckets = with_gaps(range, width.max(1), present);
+    let mut present = present.into_iter().peekable();
+    let bucket = |start: &DateTime<Utc>| {
+        let empty = || Bucket { start: *start, aggregate: Aggregate::default(), filled: false };
+        present.next_if(|bucket| bucket.start == *start).unwrap_or_else(empty)
+    };
+    let mut buckets: Vec<Bucket> = edges.iter().map(bucket).collect();
     match fill {
         Fill::Previous => repeat_previous(&mut buckets),
         Fill::Linear => interpolate(&mut buckets),
         Fill::Null | Fill::None => {}
-    }
-    buckets
-}
-
-fn with_gaps(range: &TimeRange, width: i64, present: Vec<Bucket>) -> Vec<Bucket> {
-    let (from, to) = range_micros(range);
-    if from >= to {
-        return present;
-    }
-    let last = bucket_start(to - 1, width);
-    let mut present = present.into_iter().peekable();
-    let mut buckets = Vec::new();
-    let mut next = Some(bucket_start(from, width));
-    while let Some(start) = next.filter(|start| *start <= last) {
-        let at = time(start);
-        let empty = || Bucket { start: at, aggregate: Aggregate::default(), filled: false };
-        buckets.push(present.next_if(|bucket| bucket.start == at).unwrap_or_else(empty));
-        next = start.checked_add(width);
     }
     buckets
 }
@@ -160,16 +180,12 @@ fn repeat_previous(buckets: &mut [Bucket]) {
 }
 
 fn interpolate(buckets: &mut [Bucket]) {
-    let known: Vec<(usize, Aggregate)> = buckets
-        .iter()
-        .enumerate()
-        .filter(|(_, bucket)| bucket.aggregate.count > 0)
-        .map(|(index, bucket)| (index, bucket.aggregate.clone()))
-        .collect();
+    let known: Vec<(usize, Bucket)> =
+        buckets.iter().cloned().enumerate().filter(|(_, bucket)| bucket.aggregate.count > 0).collect();
     for ((left, a), (right, b)) in known.iter().zip(known.iter().skip(1)) {
-        let gap = (right - left) as f64;
-        for (step, bucket) in buckets.iter_mut().take(*right).skip(left + 1).enumerate() {
-            bucket.aggregate = between(a, b, (step + 1) as f64 / gap);
+        for bucket in buckets.iter_mut().take(*right).skip(left + 1) {
+            let part = (bucket.start - a.start).as_seconds_f64() / (b.start - a.start).as_seconds_f64();
+            bucket.aggregate = between(&a.aggregate, &b.aggregate, part);
             bucket.filled = true;
         }
     }

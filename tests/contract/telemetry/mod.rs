@@ -10,8 +10,8 @@ use crate::{Adapter, Case, World};
 use chimera_stores::{
     Clock, ErrorKind, Guard, Result, Scope, Store,
     telemetry::{
-        EventPageQuery, Fill, Measure, RenderEvent, SqliteTelemetry, Stage, Stats, StatsQuery, Subject, Telemetry,
-        TimeRange,
+        EventPageQuery, Fill, Measure, Policies, RenderEvent, SqliteTelemetry, Stage, Stats, StatsQuery, Subject,
+        Telemetry, TimeRange,
     },
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,7 +25,7 @@ pub const ADAPTERS: &[Adapter<Telemetry>] = &[Adapter {
     found: || true,
     open: |folder, clock| {
         Box::pin(async move {
-            let store = SqliteTelemetry::open(&folder.join("telemetry.db"), None, clock).await.unwrap();
+            let store = SqliteTelemetry::open(&folder.join("telemetry.db"), Policies::default(), clock).await.unwrap();
             Telemetry::new(Guard::detached(Store::Telemetry), Arc::new(store))
         })
     },

@@ -1,12 +1,12 @@
-//! The statements: how queries that agree are put into one, and how rows become events.
+//! The statements on events: how queries that agree are put into one, and how rows become events.
 //!
 //! SQL text is put together from constants of this file alone; every value is a parameter.
 
 use crate::{
     Result,
-    error::{ErrorKind, Store, StoreError},
+    error::{Store, StoreError},
     page::{Page, Position, Slice, SortValue},
-    telemetry::{EventPageQuery, Measure, RenderEvent, Stage, Stats, StatsQuery, Subject, TimeRange, stats},
+    telemetry::{EventPageQuery, RenderEvent, Stage, Subject, TimeRange, stats},
 };
 use sea_orm::{DbBackend, DbErr, QueryResult, Statement, Value};
 use std::{collections::HashMap, hash::Hash};
@@ -30,7 +30,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn split(subject: Subject) -> (Self, Uuid) {
+    /// A subject's column and value.
+    pub fn split(subject: Subject) -> (Self, Uuid) {
         match subject {
             Subject::Organization => (Self::Organization, Uuid::nil()),
             Subject::Persona(id) => (Self::Persona, id),
@@ -40,7 +41,7 @@ impl Kind {
     }
 
     /// The condition that joins table alias `table` to the subject in `k.value`.
-    fn condition(self, table: &str) -> String {
+    pub fn condition(self, table: &str) -> String {
         match self {
             Self::Organization => String::new(),
             Self::Persona => format!("AND {table}.persona_id = unhex(k.value)"),
@@ -60,7 +61,8 @@ pub struct Group<K> {
     pub members: Vec<(usize, usize)>,
 }
 
-fn group<K: Eq + Hash + Clone>(items: impl Iterator<Item = (K, Uuid)>) -> Vec<Group<K>> {
+/// Puts items that agree in their key into one group.
+pub fn group<K: Eq + Hash + Clone>(items: impl Iterator<Item = (K, Uuid)>) -> Vec<Group<K>> {
     let mut groups: Vec<Group<K>> = Vec::new();
     let mut group_of: HashMap<K, usize> = HashMap::new();
     let mut slot_of: HashMap<(usize, Uuid), usize> = HashMap::new();
@@ -91,19 +93,8 @@ pub fn group_pages(queries: &[EventPageQuery]) -> Vec<Group<PageKey<'_>>> {
     }))
 }
 
-/// What statistics of one statement agree in. How gaps are filled is decided after it.
-pub type StatsKey = (Kind, TimeRange, Option<i64>, Measure, i64);
-
-/// Statistics by statement.
-pub fn group_stats(queries: &[StatsQuery]) -> Vec<Group<StatsKey>> {
-    group(queries.iter().map(|query| {
-        let (kind, subject) = Kind::split(query.subject);
-        ((kind, query.range, query.bucket.map(stats::width_micros), query.measure, stage_mask(&query.stages)), subject)
-    }))
-}
-
 /// One bit for each wanted stage; none named means all.
-fn stage_mask(stages: &[Stage]) -> i64 {
+pub fn stage_mask(stages: &[Stage]) -> i64 {
     if stages.is_empty() {
         (1 << Stage::ALL.len()) - 1
     } else {
@@ -111,12 +102,13 @@ fn stage_mask(stages: &[Stage]) -> i64 {
     }
 }
 
-fn statement<const N: usize>(sql: impl Into<String>, values: [Value; N]) -> Statement {
+/// A statement with its parameters.
+pub fn statement<const N: usize>(sql: impl Into<String>, values: [Value; N]) -> Statement {
     Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
 }
 
 /// A list of ids as one parameter: `["<hex>",…]`.
-fn list(ids: &[Uuid]) -> Value {
+pub fn list(ids: &[Uuid]) -> Value {
     let ids: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
     serde_json::Value::from(ids).to_string().into()
 }
@@ -240,32 +232,6 @@ pub fn page(slice: &Slice, mut rows: Vec<RenderEvent>) -> Page<RenderEvent> {
     Page { items: rows, has_previous: slice.after.is_some(), has_next: more || slice.before.is_some(), total: None }
 }
 
-/// One row for each subject and bucket that has events: slot, start, failed, cost (high and low half), values.
-///
-/// The values come as one JSON list, which costs a tenth of a row each. The cost is summed in halves because a sum of
-/// whole 64-bit numbers may overflow.
-pub fn statistics(organization_id: Uuid, group: &Group<StatsKey>) -> Statement {
-    let (kind, range, width, measure, mask) = group.key;
-    let (from, to) = stats::range_micros(&range);
-    let value = match measure {
-        Measure::Duration => "e.duration_ms",
-        Measure::Cost => "e.cost_micros",
-        Measure::Frames => "e.frames",
-        Measure::GpuSeconds => "e.gpu_seconds_bits",
-    };
-    // Without buckets all events fall into the one that holds the epoch. SQLite's % takes the sign of its left side.
-    let start = if width.is_some() { "e.at - ((e.at % ?6) + ?6) % ?6" } else { "0 * ?6" };
-    let sql = format!(
-        "SELECT k.key, {start}, SUM(1 - e.succeeded), SUM(e.cost_micros >> 32), SUM(e.cost_micros & 4294967295), \
-         json_group_array({value}) FROM json_each(?1) AS k CROSS JOIN events AS e \
-         WHERE e.organization_id = ?2 {} AND e.at >= ?3 AND e.at < ?4 AND (?5 >> e.stage) & 1 GROUP BY 1, 2",
-        kind.condition("e")
-    );
-    let width = width.unwrap_or(1);
-    let values = [list(&group.subjects), organization_id.into(), from.into(), to.into(), mask.into(), width.into()];
-    statement(sql, values)
-}
-
 /// Removes up to `limit` events before `before`, whichever organisation they belong to.
 ///
 /// Organisations are found by leaping through the index from one to the next, so that no index on the time alone is
@@ -286,6 +252,11 @@ pub fn write_nothing() -> Statement {
     statement("DELETE FROM events WHERE sequence < 0", [])
 }
 
+/// The bytes of the file, its log apart.
+pub fn size() -> Statement {
+    statement("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", [])
+}
+
 /// The slot in a row's first column.
 pub fn slot(row: &QueryResult) -> Result<usize, DbErr> {
     Ok(usize::try_from(row.try_get_by_index::<i64>(0)?).unwrap_or(usize::MAX))
@@ -293,14 +264,12 @@ pub fn slot(row: &QueryResult) -> Result<usize, DbErr> {
 
 /// The event in a row.
 pub fn event(row: &QueryResult) -> Result<RenderEvent, DbErr> {
-    let stage: i64 = row.try_get_by_index(5)?;
-    let stage = usize::try_from(stage).ok().and_then(|stage| Stage::ALL.get(stage).copied());
     Ok(RenderEvent {
         id: row.try_get_by_index(1)?,
         video_id: row.try_get_by_index(2)?,
         persona_id: row.try_get_by_index(3)?,
         campaign_id: row.try_get_by_index(4)?,
-        stage: stage.ok_or_else(|| DbErr::Type("a stage is not one of five".to_owned()))?,
+        stage: stage(row, 5)?,
         at: stats::time(row.try_get_by_index(6)?),
         duration_ms: row.try_get_by_index(7)?,
         cost_micros: row.try_get_by_index(8)?,
@@ -310,44 +279,9 @@ pub fn event(row: &QueryResult) -> Result<RenderEvent, DbErr> {
     })
 }
 
-/// What a row of [`statistics`] says.
-pub struct StatsRow {
-    start: i64,
-    failed: i64,
-    cost: i128,
-    values: String,
-}
-
-/// The statistics in a row.
-pub fn stats_row(row: &QueryResult) -> Result<StatsRow, DbErr> {
-    let (high, low): (i64, i64) = (row.try_get_by_index(3)?, row.try_get_by_index(4)?);
-    Ok(StatsRow {
-        start: row.try_get_by_index(1)?,
-        failed: row.try_get_by_index(2)?,
-        cost: (i128::from(high) << 32) + i128::from(low),
-        values: row.try_get_by_index(5)?,
-    })
-}
-
-/// The answer for one subject, gaps not yet filled. Sorting many values takes its time: not for an async thread.
-pub fn summarise(measure: Measure, rows: Vec<StatsRow>) -> Result<Stats> {
-    let cost = rows.iter().map(|row| row.cost).sum();
-    let samples = rows.into_iter().map(|row| samples(measure, row)).collect::<Result<_>>()?;
-    Ok(stats::summarise(samples, cost))
-}
-
-fn samples(measure: Measure, row: StatsRow) -> Result<stats::Samples> {
-    let values: Vec<i64> = serde_json::from_str(&row.values).map_err(|error| {
-        let message = "the store answered values that are not numbers";
-        StoreError::with_source(Store::Telemetry, ErrorKind::BadResponse, message, error)
-    })?;
-    let number = |value: i64| match measure {
-        Measure::GpuSeconds => f64::from_bits(value.cast_unsigned()),
-        Measure::Duration | Measure::Cost | Measure::Frames => value as f64,
-    };
-    Ok(stats::Samples {
-        start: row.start,
-        failed: row.failed.cast_unsigned(),
-        values: values.into_iter().map(number).collect(),
-    })
+/// The stage in a column of a row.
+pub fn stage(row: &QueryResult, column: usize) -> Result<Stage, DbErr> {
+    let number: i64 = row.try_get_by_index(column)?;
+    let stage = usize::try_from(number).ok().and_then(|number| Stage::ALL.get(number).copied());
+    stage.ok_or_else(|| DbErr::Type("a stage is not one of five".to_owned()))
 }

@@ -5,7 +5,10 @@ use super::*;
 use crate::{
     ManualClock, SystemClock,
     page::Slice,
-    telemetry::{Fill, Measure, Stage, Subject, TimeRange},
+    telemetry::{
+        Fill, Measure, RankBy, RankOrder, Stage, Subject, TimeRange,
+        edges::{Cut, Steps, Zone},
+    },
 };
 use chrono::TimeZone;
 use sea_orm::DbBackend;
@@ -42,7 +45,7 @@ fn scope(number: u128) -> Scope {
 async fn crash_child() {
     let Ok(folder) = std::env::var(CHILD) else { return };
     let path = Path::new(&folder).join("telemetry.db");
-    let store = SqliteTelemetry::open(&path, None, Arc::new(SystemClock)).await.unwrap();
+    let store = SqliteTelemetry::open(&path, Policies::default(), Arc::new(SystemClock)).await.unwrap();
     let first: u128 = std::env::var("FIRST").unwrap().parse().unwrap();
     for batch in first.. {
         let events: Vec<_> = (0..3).map(|index| event(batch * 3 + index, Utc::now())).collect();
@@ -74,7 +77,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         stored.extend(lines.filter_map(batch));
         acknowledged = *stored.last().unwrap();
         let path = folder.path().join("telemetry.db");
-        let store = SqliteTelemetry::open(&path, None, Arc::new(SystemClock)).await.unwrap();
+        let store = SqliteTelemetry::open(&path, Policies::default(), Arc::new(SystemClock)).await.unwrap();
         let ids: Vec<Uuid> =
             stored.iter().flat_map(|batch| (0..3).map(move |index| Uuid::from_u128(batch * 3 + index))).collect();
         let found = store.events(&scope(1), &ids).await.unwrap();
@@ -98,7 +101,7 @@ async fn damaged_and_foreign_files_are_refused_as_they_lie_there() {
     other.execute_unprepared("CREATE TABLE theirs (id INTEGER)").await.unwrap();
     other.close().await.unwrap();
     let damaged = folder.path().join("damaged.db");
-    let store = SqliteTelemetry::open(&damaged, None, clock()).await.unwrap();
+    let store = SqliteTelemetry::open(&damaged, Policies::default(), clock()).await.unwrap();
     let events: Vec<_> = (0..2_000).map(|number| event(number, Utc::now())).collect();
     store.append(&scope(1), &events).await.unwrap();
     store.connections.readers.clone().close().await.unwrap();
@@ -109,7 +112,7 @@ async fn damaged_and_foreign_files_are_refused_as_they_lie_there() {
     std::fs::write(&damaged, bytes).unwrap();
     for path in [text, foreign, damaged] {
         let before = std::fs::read(&path).unwrap();
-        let error = SqliteTelemetry::open(&path, None, clock()).await.map(drop).unwrap_err();
+        let error = SqliteTelemetry::open(&path, Policies::default(), clock()).await.map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
         assert!(error.message().contains(&path.display().to_string()), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
@@ -120,7 +123,7 @@ async fn damaged_and_foreign_files_are_refused_as_they_lie_there() {
 async fn a_newer_file_and_an_absent_folder_have_their_own_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a folder # with % signs?").join("telemetry.db");
-    let open = || SqliteTelemetry::open(&path, None, Arc::new(SystemClock));
+    let open = || SqliteTelemetry::open(&path, Policies::default(), Arc::new(SystemClock));
     assert_eq!(open().await.map(drop).unwrap_err().kind(), ErrorKind::Unavailable);
     std::fs::create_dir(path.parent().unwrap()).unwrap();
     let store = open().await.unwrap();
@@ -136,7 +139,8 @@ async fn old_events_leave_by_themselves() {
     let start = Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap();
     let clock = Arc::new(ManualClock::new(start));
     let path = folder.path().join("telemetry.db");
-    let store = SqliteTelemetry::open(&path, Some(TimeDelta::days(1)), clock.clone()).await.unwrap();
+    let daily = Policies { retain_raw: Some(TimeDelta::days(1)), ..Policies::default() };
+    let store = SqliteTelemetry::open(&path, daily, clock.clone()).await.unwrap();
     assert!(store.capabilities().retention);
     for organization in 1..=3 {
         store.append(&scope(organization), &[event(1, start), event(2, start - TimeDelta::hours(20))]).await.unwrap();
@@ -164,7 +168,7 @@ async fn old_events_leave_by_themselves() {
 async fn statements_use_their_indexes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("telemetry.db");
-    let store = SqliteTelemetry::open(&path, None, Arc::new(SystemClock)).await.unwrap();
+    let store = SqliteTelemetry::open(&path, Policies::default(), Arc::new(SystemClock)).await.unwrap();
     let range = TimeRange { from: Utc::now(), to: Utc::now() + TimeDelta::hours(1) };
     let id = Uuid::from_u128(1);
     let subjects = [
@@ -181,10 +185,20 @@ async fn statements_use_their_indexes() {
             "{plan}"
         );
         assert!(plan.contains("SEARCH e USING INTEGER PRIMARY KEY"), "{plan}");
-        let bucket = Some(Duration::from_secs(60));
-        let stats = StatsQuery { subject, range, bucket, fill: Fill::None, measure: Measure::Cost, stages: vec![] };
-        let plan = self::plan(&store, queries::statistics(id, &queries::group_stats(&[stats])[0])).await;
+        let cut = Cut::Width(Duration::from_secs(60));
+        let edges = Steps::new(&range, cut, Zone::UTC).unwrap().edges(&range).unwrap();
+        let stats = StatsQuery { subject, range, edges, fill: Fill::None, measure: Measure::Cost, stages: vec![] };
+        let statement = aggregates::statistics(id, &aggregates::group_stats(&[stats])[0]);
+        let plan = self::plan(&store, statement).await;
         assert!(plan.contains(&format!("SEARCH e USING INDEX {index}at>? AND at<?)")), "{plan}");
+        for by in [RankBy::Persona, RankBy::Campaign, RankBy::Stage] {
+            let order = RankOrder::Sum;
+            let ranking = RankingQuery { subject, range, by, measure: Measure::Cost, order, stages: vec![], limit: 1 };
+            let statement = aggregates::rankings(id, &aggregates::group_rankings(&[ranking])[0]);
+            let plan = self::plan(&store, statement).await;
+            assert!(plan.contains("SEARCH e USING INDEX events_by_"), "{plan}");
+            assert!(plan.contains("at>? AND at<?)"), "{plan}");
+        }
     }
     let plan = self::plan(&store, queries::by_ids(id, &[id])).await;
     assert!(plan.contains("SEARCH e USING INDEX sqlite_autoindex_events_1 (organization_id=? AND id=?)"), "{plan}");
