@@ -20,7 +20,7 @@ const STATEMENT_TIMEOUT: &str = "30s";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// A connection that was idle longer than this is tried before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
-/// The oldest server that is served: `UNIQUE NULLS NOT DISTINCT` and `MERGE` aside, the oldest that gets fixes.
+/// The oldest server that is served: what is older no longer gets fixes from its makers for long, and is not tried.
 const OLDEST_SERVER: i32 = 150_000;
 /// The oldest TimescaleDB that is served: roll-ups on roll-ups without an internal partial form, and deletes of
 /// compressed rows, work from here on.

@@ -125,8 +125,10 @@ impl Ingest {
 
     /// Writes groups until nothing waits.
     async fn drain(self) {
-        let _leave = Leave(self.queue.clone());
-        while let Some(group) = take(&mut self.queue.lock()) {
+        let mut leave = Leave { queue: self.queue.clone(), counted: true };
+        loop {
+            let group = take(&mut self.queue.lock());
+            let Some(group) = group else { break };
             let written = self.write(&group).await;
             for (call, job) in group.into_iter().enumerate() {
                 let inserted = written.as_ref().map(|counts| counts.get(call).copied().unwrap_or(0));
@@ -135,7 +137,7 @@ impl Ingest {
             }
         }
         // `take` has counted this writer out.
-        std::mem::forget(_leave);
+        leave.counted = false;
     }
 
     /// One transaction; how many events of each call were new.
@@ -189,11 +191,16 @@ fn take(queue: &mut Queue) -> Option<Vec<Job>> {
 }
 
 /// Counts a writer out that ended before its time.
-struct Leave(Arc<Mutex<Queue>>);
+struct Leave {
+    queue: Arc<Mutex<Queue>>,
+    counted: bool,
+}
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        let mut queue = self.0.lock();
-        queue.writers = queue.writers.saturating_sub(1);
+        if self.counted {
+            let mut queue = self.queue.lock();
+            queue.writers = queue.writers.saturating_sub(1);
+        }
     }
 }

@@ -30,10 +30,10 @@ use sea_orm::sqlx::{self, AssertSqlSafe, Executor, PgPool, Postgres, Row, Transa
 const VERSION: i32 = 1;
 /// What sums of floats are scaled by, 2^-64: a sum of the largest floats must not overflow, and a power of two loses
 /// nothing.
-const SCALE: &str = "'5.421010862427522e-20'::float8";
+pub const SCALE: &str = "'5.421010862427522e-20'::float8";
 
 /// A measure's prefix in roll-ups and its column in `events`.
-const MEASURES: [(&str, &str); 4] =
+pub const MEASURES: [(&str, &str); 4] =
     [("duration", "duration_ms"), ("cost", "cost_micros"), ("frames", "frames"), ("gpu", "gpu_seconds")];
 
 /// What roll-ups are grouped by, after the bucket.
@@ -213,8 +213,8 @@ fn common() -> String {
          CREATE INDEX event_ids_by_time ON event_ids USING brin (at) WITH (autosummarize = on, pages_per_range = 32); \
          CREATE TABLE stale (hour timestamptz NOT NULL, generation bigint NOT NULL, PRIMARY KEY (hour, generation)); \
          CREATE FUNCTION histogram_entry(value float8) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS \
-           $$ SELECT int4send((CASE WHEN value <= 0 THEN -65536 \
-              ELSE ceil(ln(value) / '{gamma:?}'::float8)::int END << 15) | 1) $$; \
+           $$ SELECT int4send((CASE WHEN value < '2.2250738585072014e-308' THEN -65536 \
+              ELSE ceil(ln(value) / '{gamma:?}')::int END << 15) | 1) $$; \
          CREATE FUNCTION histogram_compact(entries bytea) RETURNS bytea LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS \
            $$ BEGIN \
              IF length(entries) <= 256 THEN RETURN entries; END IF; \
