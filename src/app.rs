@@ -24,7 +24,7 @@ use chimera_stores::{
     },
     relational::{Relational, RelationalAdapter, SqlRelational},
     search::{Search, embedded::EmbeddedSearch},
-    telemetry::{Policies, SqliteTelemetry, Telemetry},
+    telemetry::{SqliteTelemetry, Telemetry},
 };
 use chrono::TimeDelta;
 use parking_lot::Mutex;
@@ -141,7 +141,7 @@ impl App {
     }
 
     /// Starts the relay and the housekeeping.
-    pub fn start_jobs(&mut self, retain_raw: Option<Duration>) {
+    pub fn start_jobs(&mut self, retain_raw: Option<TimeDelta>) {
         self.jobs.extend(self.shared.relay.run());
         self.jobs.push(tokio::spawn(housekeeping(self.shared.clone(), retain_raw)));
         if self.folder.marked(UNFILLED) {
@@ -186,15 +186,16 @@ const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// Uploads older than this can no longer be completed: no signed address lives longer.
 const ABANDONED: TimeDelta = TimeDelta::days(8);
 
-async fn housekeeping(shared: Arc<Shared>, retain_raw: Option<Duration>) {
+async fn housekeeping(shared: Arc<Shared>, retain_raw: Option<TimeDelta>) {
     let scope = Scope::system(Uuid::nil());
     loop {
         let now = shared.clock.now();
         let stores = &shared.stores;
         let sweep = async { stores.media()?.sweep(&scope, now - ABANDONED).await };
         report("abandoned uploads", sweep.await);
-        if let Some(age) = retain_raw.and_then(|age| TimeDelta::from_std(age).ok()) {
-            let retain = async { stores.telemetry()?.retain(&scope, now - age).await };
+        // An age beyond the calendar keeps everything.
+        if let Some(before) = retain_raw.and_then(|age| now.checked_sub_signed(age)) {
+            let retain = async { stores.telemetry()?.retain(&scope, before).await };
             report("old render events", retain.await);
         }
         tokio::time::sleep(HOUSEKEEPING).await;
@@ -389,9 +390,7 @@ impl<'a> Opener<'a> {
 
     async fn telemetry(&self) -> StoreResult<Option<Telemetry>> {
         let Some(path) = self.path(Store::Telemetry, "telemetry.db") else { return Ok(None) };
-        let retain_raw = self.settings.retain_raw.and_then(|age| TimeDelta::from_std(age).ok());
-        let policies = Policies { retain_raw, ..Policies::default() };
-        let adapter = SqliteTelemetry::open(&path, policies, self.clock.clone()).await?;
+        let adapter = SqliteTelemetry::open(&path, self.settings.telemetry, self.clock.clone()).await?;
         Ok(Some(Telemetry::new(self.guard(Store::Telemetry), Arc::new(adapter))))
     }
 

@@ -43,7 +43,7 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
             ));
         }
     }
-    app.start_jobs(settings.retain_raw);
+    app.start_jobs(settings.telemetry.retain_raw);
     let bound = http::bind(parts(&app, &settings)?).map_err(|error| Failure::Other(error.to_string()))?;
     tell(&app, &settings, bound.addresses());
     let ended = bound.run().await;

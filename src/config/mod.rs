@@ -10,7 +10,8 @@ pub use place::Place;
 pub use table::{Form, SETTINGS, Setting, find};
 
 use crate::document::Limits;
-use chimera_stores::{Store, guard::GuardSettings};
+use chimera_stores::{Store, guard::GuardSettings, telemetry::Policies};
+use chrono::TimeDelta;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -227,7 +228,7 @@ pub struct Settings {
     pub demo: bool,
     pub places: BTreeMap<Store, Place>,
     pub embedder: Option<EmbedderSettings>,
-    pub retain_raw: Option<Duration>,
+    pub telemetry: Policies,
     pub outbox_wait: Duration,
     pub limits: Limits,
     pub guard: GuardSettings,
@@ -273,13 +274,7 @@ impl Settings {
             demo: raw.bool("demo.enabled")?,
             places: Store::ALL.into_iter().map(|store| Ok((store, raw.place(store)?))).collect::<Result<_, _>>()?,
             embedder: embedder(raw)?,
-            retain_raw: raw
-                .optional("telemetry.retain_raw")?
-                .map(|text| {
-                    milliseconds(text).filter(|ms| *ms > 0).ok_or_else(|| raw.refuse("telemetry.retain_raw", ""))
-                })
-                .transpose()?
-                .map(Duration::from_millis),
+            telemetry: policies(raw)?,
             outbox_wait: raw.duration("outbox.wait")?,
             limits: limits(raw)?,
             guard: guard(raw)?,
@@ -324,6 +319,22 @@ fn one_of<'a>(raw: &'a Raw, key: &str) -> Result<&'a str, ConfigError> {
         Form::OneOf(words) if !words.contains(&value) => Err(raw.refuse(key, "")),
         _ => Ok(value),
     }
+}
+
+fn policies(raw: &Raw) -> Result<Policies, ConfigError> {
+    let age = |key| {
+        let read = |text: &str| {
+            let ms = milliseconds(text).and_then(|ms| i64::try_from(ms).ok()).filter(|ms| *ms > 0);
+            ms.and_then(TimeDelta::try_milliseconds).ok_or_else(|| raw.refuse(key, ""))
+        };
+        raw.optional(key)?.map(read).transpose()
+    };
+    Ok(Policies {
+        compress_after: age("telemetry.compress_after")?,
+        retain_raw: age("telemetry.retain_raw")?,
+        retain_minutes: age("telemetry.retain_minutes")?,
+        retain_hours: age("telemetry.retain_hours")?,
+    })
 }
 
 fn embedder(raw: &Raw) -> Result<Option<EmbedderSettings>, ConfigError> {

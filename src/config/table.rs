@@ -16,6 +16,8 @@ pub enum Form {
     Duration(u64, u64),
     /// A length of time, or nothing for ever.
     Retention,
+    /// A length of time, or nothing for never.
+    Age,
     /// An address and a port.
     Listen,
     /// An absolute http or https URL, or nothing.
@@ -68,6 +70,7 @@ impl Setting {
                 format!("a duration from {least} ms to {most} ms, such as `500ms`, `2s` or `5m`",)
             }
             Form::Retention => "a duration such as `90d` or `36h`, or nothing to keep everything".to_owned(),
+            Form::Age => "a duration such as `7d` or `36h`, or nothing for never".to_owned(),
             Form::Listen => "an address and a port, such as `127.0.0.1:8080`".to_owned(),
             Form::OptionalUrl => "an absolute http or https URL".to_owned(),
             Form::Origins => "exact origins separated by commas, such as `https://app.example.com`".to_owned(),
@@ -114,7 +117,10 @@ settings! {
     "embedder.model" = "", Form::Text, "The model to ask that endpoint for.";
     "embedder.dimensions" = "0", Form::Count(0, 8192), "The dimensions of its vectors.";
     "embedder.key" = "", Form::Text, "The bearer key of that endpoint.";
+    "telemetry.compress_after" = "7d", Form::Age, "The age at which render events are compressed, by stores that compress.";
     "telemetry.retain_raw" = "", Form::Retention, "How long render events are kept.";
+    "telemetry.retain_minutes" = "", Form::Retention, "How long their roll-ups of a minute are kept, by stores that roll up.";
+    "telemetry.retain_hours" = "", Form::Retention, "How long their roll-ups of an hour are kept; those of a day stay.";
     "outbox.wait" = "250ms", Form::Duration(0, 10_000), "How long a mutation waits for memory and search to show its change.";
     "limits.max_body_bytes" = "262144", Form::Count(1024, 67_108_864), "Size of a request's body at the most.";
     "limits.max_variables_bytes" = "196608", Form::Count(1024, 67_108_864), "Size of a request at the most, its document apart.";

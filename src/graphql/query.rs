@@ -21,9 +21,11 @@ use super::{
         organization::{ApiKey, AuditEntry, AuditFilter, Organization, User, Viewer, own_organization},
         persona::{Persona, PersonaFilter, PersonaOrderField},
         post::{Post, PostFilter, PostOrderField},
+        render_ranking::{self, RenderRanking, RenderRankingArgs},
+        render_stats::{self, RenderStats, RenderStatsArgs},
         service::Service,
         task::{Queue, Task},
-        telemetry::{self, RenderEvent, RenderStage, RenderStats, RenderStatsArgs, TimeRange},
+        telemetry::{self, RenderEvent, RenderStage, TimeRange},
         video::{Video, VideoFilter, VideoOrderField},
         wallet::{Wallet, wallets_of},
     },
@@ -349,7 +351,17 @@ impl Query {
         context: &Context<'_>,
         #[graphql(desc = "What is asked.")] args: RenderStatsArgs,
     ) -> Result<Option<RenderStats>> {
-        telemetry::stats(context, Subject::Organization, args).await
+        render_stats::stats(context, Subject::Organization, args).await
+    }
+
+    /// Whose renders, for which campaigns or in which stages, had most of something.
+    async fn render_ranking(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What is asked.")] args: RenderRankingArgs,
+        #[graphql(desc = "Places from the top: 1 to 100.", default = 10)] first: i32,
+    ) -> Result<Option<RenderRanking>> {
+        render_ranking::ranking(context, Subject::Organization, args, first).await
     }
 
     /// Finds personas, campaigns, posts, videos and topics by words: all words must match, the last one as a prefix,

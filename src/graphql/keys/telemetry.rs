@@ -6,7 +6,7 @@ use crate::graphql::{
 };
 use chimera_stores::{
     Page, Result, Store,
-    telemetry::{EventPageQuery, RenderEvent, Stats, StatsQuery},
+    telemetry::{EventPageQuery, Ranking, RankingQuery, RenderEvent, Stats, StatsQuery},
 };
 use uuid::Uuid;
 
@@ -51,6 +51,21 @@ impl LoadKey for RenderStatsOf {
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
         let call = async { context.stores().telemetry()?.stats(context.scope(), &keys).await };
+        spread(count, call.await)
+    }
+}
+
+/// A ranking by render events.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RenderRankingOf(pub RankingQuery);
+
+impl LoadKey for RenderRankingOf {
+    type Value = Ranking;
+    const STORE: Store = Store::Telemetry;
+
+    async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
+        let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
+        let call = async { context.stores().telemetry()?.rankings(context.scope(), &keys).await };
         spread(count, call.await)
     }
 }

@@ -6,8 +6,10 @@ use super::{
     list::{self, ListOf, OrderDirection, OrderField, one_of},
     persona::Persona,
     post::{Post, PostFilter},
+    render_ranking::{self, RenderRanking, RenderRankingArgs},
+    render_stats::{self, RenderStats, RenderStatsArgs},
     task::{Task, TaskScope, TaskState},
-    telemetry::{RenderStats, RenderStatsArgs, TimeRange},
+    telemetry::TimeRange,
     video::{Video, VideoFilter},
 };
 use crate::graphql::{
@@ -212,7 +214,17 @@ impl Campaign {
         context: &Context<'_>,
         #[graphql(desc = "What is asked.")] args: RenderStatsArgs,
     ) -> Result<Option<RenderStats>> {
-        super::telemetry::stats(context, Subject::Campaign(self.key), args).await
+        render_stats::stats(context, Subject::Campaign(self.key), args).await
+    }
+
+    /// Whose renders for it, or which stages, had most of something.
+    async fn render_ranking(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What is asked.")] args: RenderRankingArgs,
+        #[graphql(desc = "Places from the top: 1 to 100.", default = 10)] first: i32,
+    ) -> Result<Option<RenderRanking>> {
+        render_ranking::ranking(context, Subject::Campaign(self.key), args, first).await
     }
 
     /// What it cost: rendering, money on chain, and bills.

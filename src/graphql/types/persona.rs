@@ -8,8 +8,10 @@ use super::{
     list::{self, ListOf, OrderDirection, OrderField, one_of},
     memory::{Definition, Interaction, Memory, MemoryFilter, RagContext, RecallMode, RecalledMemory},
     post::{Post, PostFilter, PostOrderField},
+    render_ranking::{self, RenderRanking, RenderRankingArgs},
+    render_stats::{self, RenderStats, RenderStatsArgs},
     task::{Task, TaskState, Turn},
-    telemetry::{RenderStats, RenderStatsArgs, TimeRange},
+    telemetry::TimeRange,
     video::{Video, VideoFilter, VideoOrderField},
     wallet::{Wallet, wallets_of},
 };
@@ -355,7 +357,17 @@ impl Persona {
         context: &Context<'_>,
         #[graphql(desc = "What is asked.")] args: RenderStatsArgs,
     ) -> Result<Option<RenderStats>> {
-        super::telemetry::stats(context, Subject::Persona(self.key), args).await
+        render_stats::stats(context, Subject::Persona(self.key), args).await
+    }
+
+    /// For which campaigns, or in which stages, its renders had most of something.
+    async fn render_ranking(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What is asked.")] args: RenderRankingArgs,
+        #[graphql(desc = "Places from the top: 1 to 100.", default = 10)] first: i32,
+    ) -> Result<Option<RenderRanking>> {
+        render_ranking::ranking(context, Subject::Persona(self.key), args, first).await
     }
 
     /// What it cost: rendering, money on chain, and bills.

@@ -1,5 +1,6 @@
 //! The service about itself: version, limits, and the health of its stores.
 
+use super::telemetry_storage::{self, TelemetryStorage};
 use crate::graphql::{
     context::RequestContext,
     page::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE},
@@ -142,5 +143,10 @@ impl Service {
             }
         };
         Ok(stores.describe().into_iter().map(status).collect())
+    }
+
+    /// What the telemetry store holds and how it looks after itself: sizes, policies, roll-ups, jobs. Asks the store.
+    async fn telemetry_storage(&self, context: &Context<'_>) -> Result<Option<TelemetryStorage>> {
+        telemetry_storage::storage(context).await
     }
 }

@@ -5,7 +5,8 @@ use super::{
     campaign::Campaign,
     list::{OrderField, one_of},
     persona::Persona,
-    telemetry::{RenderEvent, RenderStage, RenderStats, RenderStatsArgs, TimeRange},
+    render_stats::{RenderStats, RenderStatsArgs},
+    telemetry::{RenderEvent, RenderStage, TimeRange},
 };
 use crate::graphql::{
     context::RequestContext,
@@ -194,7 +195,7 @@ impl Video {
         context: &Context<'_>,
         #[graphql(desc = "What is asked.")] args: RenderStatsArgs,
     ) -> Result<Option<RenderStats>> {
-        super::telemetry::stats(context, Subject::Video(self.key), args).await
+        super::render_stats::stats(context, Subject::Video(self.key), args).await
     }
 }
 

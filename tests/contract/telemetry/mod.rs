@@ -1,8 +1,14 @@
 //! The cases of the telemetry port, and the adapters they run on.
 //!
-//! `writes` holds appends, look-ups, tenancy and retention; `pages` the lists; `statistics` the aggregates.
+//! `writes` holds appends, look-ups, tenancy and retention; `pages` the lists; `statistics` the aggregates; `calendar`
+//! time zones, comparisons and freshness; `rankings` who has most; `model` what holds for any events.
+//!
+//! Percentiles are compared as closely as the answer says they are, and nothing is assumed about what it was made from.
 
+mod calendar;
+mod model;
 mod pages;
+mod rankings;
 mod statistics;
 mod writes;
 
@@ -10,8 +16,10 @@ use crate::{Adapter, Case, World, servers};
 use chimera_stores::{
     Address, Clock, ErrorKind, Guard, ManualClock, Result, Scope, Store,
     telemetry::{
-        EventPageQuery, Fill, Measure, Policies, RenderEvent, SqliteTelemetry, Stage, Stats, StatsQuery, Subject,
-        Telemetry, TimeRange, TimescaleSettings, TimescaleTelemetry,
+        Aggregate, EventPageQuery, Fill, Measure, Policies, RankBy, RankKey, RankOrder, Ranking, RankingQuery,
+        RenderEvent, SqliteTelemetry, Stage, Stats, StatsQuery, Subject, Telemetry, TimeRange, TimescaleSettings,
+        TimescaleTelemetry,
+        edges::{Cut, Steps, Unit, Zone},
     },
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -101,7 +109,22 @@ pub const CASES: &[Case<Telemetry>] = cases![
     statistics::costs_are_exact_beyond_floats,
     statistics::a_range_is_half_open,
     statistics::arguments_out_of_bounds_are_refused,
-    statistics::statistics_equal_the_model,
+    calendar::a_day_of_daylight_saving_has_23_or_25_hours,
+    calendar::gaps_of_uneven_buckets_are_filled_by_time,
+    calendar::weeks_and_months_are_those_of_the_calendar,
+    calendar::a_period_is_asked_with_the_one_before,
+    calendar::what_is_fresh_is_counted,
+    calendar::an_answer_tells_its_error,
+    calendar::storage_is_told,
+    rankings::nothing_has_no_ranking,
+    rankings::rankings_are_in_order_of_merit,
+    rankings::ties_are_by_key_and_the_limit_holds,
+    rankings::another_organisation_is_not_ranked,
+    rankings::rankings_are_filtered_by_subject_stage_and_range,
+    rankings::many_rankings_come_in_one_batch,
+    rankings::ranking_arguments_out_of_bounds_are_refused,
+    model::statistics_equal_the_model,
+    model::rankings_equal_the_model,
 ];
 
 type TelemetryWorld = World<Telemetry>;
@@ -134,6 +157,30 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 fn range(from: i64, to: i64) -> TimeRange {
     TimeRange { from: at(from), to: at(to) }
+}
+
+fn edges(range: &TimeRange, cut: Cut, zone: Zone) -> Vec<DateTime<Utc>> {
+    Steps::new(range, cut, zone).unwrap().edges(range).unwrap()
+}
+
+/// Whether two values are the same, rounding of sums and a relative error apart.
+fn near(found: Option<f64>, expected: Option<f64>, error: f64) -> bool {
+    match (found, expected) {
+        (Some(found), Some(expected)) => (found - expected).abs() <= expected.abs() * (error + 1e-9),
+        (found, expected) => found == expected,
+    }
+}
+
+/// Fails unless two aggregates are the same: all but sums and means exactly, percentiles within `error`.
+fn assert_same(found: &Aggregate, expected: &Aggregate, error: f64, what: impl std::fmt::Debug) {
+    let exact = |a: &Aggregate| (a.count, a.failed, a.min, a.max);
+    let same = exact(found) == exact(expected)
+        && near(found.sum, expected.sum, 0.0)
+        && near(found.avg, expected.avg, 0.0)
+        && near(found.p50, expected.p50, error)
+        && near(found.p95, expected.p95, error)
+        && near(found.p99, expected.p99, error);
+    assert!(same, "{what:?}: found {found:?}, expected {expected:?}, percentiles within {error}");
 }
 
 fn kind<T>(result: Result<T>) -> ErrorKind {
