@@ -33,10 +33,23 @@ pub fn postgres(folder: &Path) -> String {
     server.get_or_insert_with(|| Postgres::start(Flavour::Plain)).owned(&name(folder))
 }
 
-/// The URL of a database for this folder on the server with TimescaleDB preloaded; made when it is missing.
-pub fn timescale(folder: &Path) -> String {
+/// The URL of one database of the server with TimescaleDB preloaded, for schemas of many cases.
+pub fn timescale() -> String {
     let mut server = TIMESCALE.lock().unwrap();
-    database(server.get_or_insert_with(|| Postgres::start(Flavour::Timescale)), folder)
+    one_database(server.get_or_insert_with(|| Postgres::start(Flavour::Timescale)))
+}
+
+/// The URL of one database of the plain server, for schemas of many cases.
+pub fn postgres_shared() -> String {
+    let mut server = POSTGRES.lock().unwrap();
+    one_database(server.get_or_insert_with(|| Postgres::start(Flavour::Plain)))
+}
+
+fn one_database(server: &Postgres) -> String {
+    match server.sql("postgres", "SELECT 1 FROM pg_database WHERE datname = 'shared'").trim() {
+        "1" => server.url("shared"),
+        _ => server.create("shared"),
+    }
 }
 
 fn database(server: &Postgres, folder: &Path) -> String {

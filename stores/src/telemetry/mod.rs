@@ -4,17 +4,20 @@
 //! is asked ([`edges`]); what a store may leave to shared arithmetic is in [`stats`] and [`histogram`].
 
 pub mod edges;
+mod groups;
 pub mod histogram;
 mod questions;
 mod sqlite;
 pub mod stats;
 mod storage;
+mod timescale;
 
 pub use questions::{
     Aggregate, Bucket, Fill, MAX_BUCKETS, MAX_RANKED, Measure, RankBy, RankKey, RankOrder, Ranking, RankingQuery,
     Resolution, Stats, StatsQuery, check_ranking, check_stats,
 };
 pub use sqlite::SqliteTelemetry;
+pub use timescale::{TimescaleSettings, TimescaleTelemetry};
 pub use storage::{Compression, Job, Policies, RollUp, Storage};
 
 use crate::{

@@ -21,11 +21,13 @@ mod tests;
 
 use super::{
     Aggregate, Appended, Capabilities, EventPageQuery, Job, Policies, RankKey, Ranking, RankingQuery, RenderEvent,
-    Resolution, Stats, StatsQuery, Storage, TelemetryAdapter, TimeRange, stats as arithmetic,
+    Resolution, Stats, StatsQuery, Storage, TelemetryAdapter, TimeRange,
+    groups::{self, Group, PageKey, RankingKey, StatsKey},
+    stats as arithmetic,
 };
 use crate::{
     Clock, Result, Scope,
-    error::{ErrorKind, Store, StoreError},
+    error::StoreError,
     page::Page,
 };
 use async_trait::async_trait;
@@ -43,11 +45,8 @@ use std::{
 };
 use uuid::Uuid;
 
-const STORE: Store = Store::Telemetry;
 /// Events of one append: one statement of some 3 MB.
 const MAX_APPEND: usize = 10_000;
-/// How far ahead of this machine's clock a worker's clock may be.
-const MAX_AHEAD: TimeDelta = TimeDelta::hours(24);
 /// Encoding more events than this takes over a millisecond.
 const ENCODE_INLINE: usize = 500;
 /// Time between two removals of old events.
@@ -100,21 +99,9 @@ impl SqliteTelemetry {
         done.map(|done| done.rows_affected()).map_err(|error| self.failed(error))
     }
 
-    fn check_times(&self, events: &[RenderEvent]) -> Result<()> {
-        let now = self.clock.now();
-        let latest = now.checked_add_signed(MAX_AHEAD);
-        let earliest = self.retain.and_then(|retain| now.checked_sub_signed(retain));
-        for (index, event) in events.iter().enumerate() {
-            if latest.is_some_and(|latest| event.at > latest) {
-                let message = format!("event {index} lies more than {} hours in the future", MAX_AHEAD.num_hours());
-                return Err(StoreError::invalid(STORE, message));
-            }
-            if earliest.is_some_and(|earliest| event.at < earliest) {
-                let message = format!("event {index} is older than this store keeps events");
-                return Err(StoreError::invalid(STORE, message));
-            }
-        }
-        Ok(())
+    /// The oldest time that is kept now.
+    fn earliest(&self) -> Option<DateTime<Utc>> {
+        self.retain.and_then(|retain| self.clock.now().checked_sub_signed(retain))
     }
 
     /// Removes a bounded number of events past the retention, when that is due. The append it runs beside is already
@@ -140,19 +127,19 @@ impl SqliteTelemetry {
     async fn pages_of(
         &self,
         organization_id: Uuid,
-        group: queries::Group<queries::PageKey<'_>>,
+        group: Group<PageKey<'_>>,
     ) -> Result<Vec<(usize, Page<RenderEvent>)>> {
         let rows = self.read(queries::pages(organization_id, &group)?).await?;
         let by_slot = self.by_slot(&rows, group.subjects.len(), queries::event)?;
         let slice = group.key.3;
-        let pages: Vec<_> = by_slot.into_iter().map(|rows| queries::page(slice, rows)).collect();
-        Ok(spread(&group.members, &pages))
+        let pages: Vec<_> = by_slot.into_iter().map(|rows| groups::page(slice, rows)).collect();
+        Ok(groups::spread(&group.members, &pages))
     }
 
     async fn stats_of(
         &self,
         organization_id: Uuid,
-        group: queries::Group<aggregates::StatsKey<'_>>,
+        group: Group<StatsKey<'_>>,
     ) -> Result<Vec<(usize, Arc<arithmetic::Summary>)>> {
         let rows = self.read(aggregates::statistics(organization_id, &group)).await?;
         let by_slot = self.by_slot(&rows, group.subjects.len(), aggregates::stats_row)?;
@@ -161,13 +148,13 @@ impl SqliteTelemetry {
             let answer = |rows| aggregates::summarise(&edges, measure, rows).map(Arc::new);
             by_slot.into_iter().map(answer).collect::<Result<Vec<_>>>()
         };
-        Ok(spread(&group.members, &aside(work).await??))
+        Ok(groups::spread(&group.members, &groups::aside(work).await??))
     }
 
     async fn rankings_of(
         &self,
         organization_id: Uuid,
-        group: queries::Group<aggregates::RankingKey>,
+        group: Group<RankingKey>,
     ) -> Result<Vec<(usize, Arc<Entries>)>> {
         let rows = self.read(aggregates::rankings(organization_id, &group)).await?;
         let (by, measure) = (group.key.2, group.key.3);
@@ -176,7 +163,7 @@ impl SqliteTelemetry {
             let answer = |rows| aggregates::entries(measure, rows).map(Arc::new);
             by_slot.into_iter().map(answer).collect::<Result<Vec<_>>>()
         };
-        Ok(spread(&group.members, &aside(work).await??))
+        Ok(groups::spread(&group.members, &groups::aside(work).await??))
     }
 
     /// Up to when an answer made now is complete, and from where on the range is still kept. Every acknowledged event
@@ -237,12 +224,12 @@ impl TelemetryAdapter for SqliteTelemetry {
         if events.is_empty() {
             return Ok(Appended { inserted: 0, duplicates: 0 });
         }
-        self.check_times(events)?;
+        groups::check_times(events, self.clock.now(), self.earliest())?;
         let rows = if events.len() <= ENCODE_INLINE {
             queries::rows(events)
         } else {
             let events = events.to_vec();
-            aside(move || queries::rows(&events)).await?
+            groups::aside(move || queries::rows(&events)).await?
         };
         let inserted = self.write(queries::insert(scope.organization_id(), rows)).await?;
         self.sweep().await;
@@ -259,13 +246,13 @@ impl TelemetryAdapter for SqliteTelemetry {
     }
 
     async fn event_pages(&self, scope: &Scope, queries: &[EventPageQuery]) -> Result<Vec<Page<RenderEvent>>> {
-        let groups = queries::group_pages(queries).into_iter();
+        let groups = groups::group_pages(queries).into_iter();
         let answers = try_join_all(groups.map(|group| self.pages_of(scope.organization_id(), group))).await?;
-        Ok(in_order(answers))
+        Ok(groups::in_order(answers))
     }
 
     async fn stats(&self, scope: &Scope, queries: &[StatsQuery]) -> Result<Vec<Stats>> {
-        let groups = aggregates::group_stats(queries).into_iter();
+        let groups = groups::group_stats(queries).into_iter();
         let answers = try_join_all(groups.map(|group| self.stats_of(scope.organization_id(), group))).await?;
         let answer = |(query, summary): (&StatsQuery, Arc<arithmetic::Summary>)| {
             let (fresh_to, available_from) = self.extent(&query.range);
@@ -279,11 +266,11 @@ impl TelemetryAdapter for SqliteTelemetry {
                 percentile_error: 0.0,
             }
         };
-        Ok(queries.iter().zip(in_order(answers)).map(answer).collect())
+        Ok(queries.iter().zip(groups::in_order(answers)).map(answer).collect())
     }
 
     async fn rankings(&self, scope: &Scope, queries: &[RankingQuery]) -> Result<Vec<Ranking>> {
-        let groups = aggregates::group_rankings(queries).into_iter();
+        let groups = groups::group_rankings(queries).into_iter();
         let answers = try_join_all(groups.map(|group| self.rankings_of(scope.organization_id(), group))).await?;
         let answer = |(query, entries): (&RankingQuery, Arc<Entries>)| {
             let (fresh_to, available_from) = self.extent(&query.range);
@@ -295,7 +282,7 @@ impl TelemetryAdapter for SqliteTelemetry {
                 percentile_error: 0.0,
             }
         };
-        Ok(queries.iter().zip(in_order(answers)).map(answer).collect())
+        Ok(queries.iter().zip(groups::in_order(answers)).map(answer).collect())
     }
 
     async fn storage(&self) -> Result<Storage> {
@@ -332,22 +319,3 @@ impl TelemetryAdapter for SqliteTelemetry {
 
 /// What is ranked, not yet in order.
 type Entries = Vec<(RankKey, Aggregate)>;
-
-/// The answer of each query of a statement, from those of its subjects.
-fn spread<T: Clone>(members: &[(usize, usize)], answers: &[T]) -> Vec<(usize, T)> {
-    members.iter().filter_map(|(query, slot)| Some((*query, answers.get(*slot)?.clone()))).collect()
-}
-
-/// Answers of several statements in the order of the queries.
-fn in_order<T>(answers: Vec<Vec<(usize, T)>>) -> Vec<T> {
-    let mut answers: Vec<(usize, T)> = answers.into_iter().flatten().collect();
-    answers.sort_by_key(|(query, _)| *query);
-    answers.into_iter().map(|(_, answer)| answer).collect()
-}
-
-/// Runs what keeps a core busy on a thread that nobody waits on.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| StoreError::with_source(STORE, ErrorKind::Internal, "a computation broke off", error))
-}

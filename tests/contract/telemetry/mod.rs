@@ -12,31 +12,55 @@ mod rankings;
 mod statistics;
 mod writes;
 
-use crate::{Adapter, Case, World};
+use crate::{Adapter, Case, World, servers};
 use chimera_stores::{
-    Clock, ErrorKind, Guard, Result, Scope, Store,
+    Address, Clock, ErrorKind, Guard, ManualClock, Result, Scope, Store,
     telemetry::{
         Aggregate, EventPageQuery, Fill, Measure, Policies, RankBy, RankKey, RankOrder, Ranking, RankingQuery,
-        RenderEvent, SqliteTelemetry, Stage, Stats, StatsQuery, Subject, Telemetry, TimeRange,
+        RenderEvent, SqliteTelemetry, Stage, Stats, StatsQuery, Subject, Telemetry, TimeRange, TimescaleSettings,
+        TimescaleTelemetry,
         edges::{Cut, Steps, Unit, Zone},
     },
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::test_runner::{Config, TestRunner};
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use test_servers::{Flavour, Postgres};
 use uuid::Uuid;
 
 /// Every adapter of the port.
-pub const ADAPTERS: &[Adapter<Telemetry>] = &[Adapter {
-    name: "sqlite",
-    found: || true,
-    open: |folder, clock| {
-        Box::pin(async move {
-            let store = SqliteTelemetry::open(&folder.join("telemetry.db"), Policies::default(), clock).await.unwrap();
-            Telemetry::new(Guard::detached(Store::Telemetry), Arc::new(store))
-        })
+pub const ADAPTERS: &[Adapter<Telemetry>] = &[
+    Adapter {
+        name: "sqlite",
+        found: || true,
+        open: |folder, clock| {
+            Box::pin(async move {
+                let file = folder.join("telemetry.db");
+                let store = SqliteTelemetry::open(&file, Policies::default(), clock).await.unwrap();
+                Telemetry::new(Guard::detached(Store::Telemetry), Arc::new(store))
+            })
+        },
     },
-}];
+    Adapter {
+        name: "timescale",
+        found: || Postgres::found(Flavour::Timescale),
+        open: |folder, clock| Box::pin(server(servers::timescale(), "timescaledb", folder, clock)),
+    },
+    Adapter {
+        name: "postgres-telemetry",
+        found: || Postgres::found(Flavour::Plain),
+        open: |folder, clock| Box::pin(server(servers::postgres_shared(), "postgres", folder, clock)),
+    },
+];
+
+/// A schema of its own for each folder, all in one database: each database with TimescaleDB holds a scheduler, and
+/// hundreds of them would starve each other.
+async fn server(url: String, scheme: &str, folder: PathBuf, clock: Arc<ManualClock>) -> Telemetry {
+    let address = Address::new(url.replacen("postgres", scheme, 1));
+    let settings = TimescaleSettings { schema: servers::name(&folder), pool: 8, ..TimescaleSettings::default() };
+    let store = TimescaleTelemetry::open(&address, settings, clock).await.unwrap();
+    Telemetry::new(Guard::detached(Store::Telemetry), Arc::new(store))
+}
 
 macro_rules! cases {
     ($($module:ident :: $name:ident),* $(,)?) => { &[$((stringify!($name), |world| Box::pin($module::$name(world)))),*] };

@@ -3,38 +3,19 @@
 //! Values come as one JSON list for each group of events, which costs a tenth of a row each; they are sorted and counted
 //! here, off the async threads. SQL text is put together from constants of this file alone; every value is a parameter.
 
-use super::queries::{self, Group, Kind};
+use super::queries;
 use crate::{
     Result,
     error::{ErrorKind, Store, StoreError},
-    telemetry::{Aggregate, Measure, RankBy, RankKey, RankingQuery, StatsQuery, TimeRange, stats},
+    telemetry::{
+        Aggregate, Measure, RankBy, RankKey,
+        groups::{Group, RankingKey, StatsKey},
+        stats,
+    },
 };
 use chrono::{DateTime, Utc};
 use sea_orm::{DbErr, QueryResult, Statement};
 use uuid::Uuid;
-
-/// What statistics of one statement agree in. How gaps are filled is decided after it.
-pub type StatsKey<'a> = (Kind, TimeRange, &'a [DateTime<Utc>], Measure, i64);
-
-/// What rankings of one statement agree in. Order and limit are decided after it.
-pub type RankingKey = (Kind, TimeRange, RankBy, Measure, i64);
-
-/// Statistics by statement.
-pub fn group_stats(queries: &[StatsQuery]) -> Vec<Group<StatsKey<'_>>> {
-    queries::group(queries.iter().map(|query| {
-        let (kind, subject) = Kind::split(query.subject);
-        let stages = queries::stage_mask(&query.stages);
-        ((kind, query.range, query.edges.as_slice(), query.measure, stages), subject)
-    }))
-}
-
-/// Rankings by statement.
-pub fn group_rankings(queries: &[RankingQuery]) -> Vec<Group<RankingKey>> {
-    queries::group(queries.iter().map(|query| {
-        let (kind, subject) = Kind::split(query.subject);
-        ((kind, query.range, query.by, query.measure, queries::stage_mask(&query.stages)), subject)
-    }))
-}
 
 fn value(measure: Measure) -> &'static str {
     match measure {
@@ -77,7 +58,7 @@ pub fn statistics(organization_id: Uuid, group: &Group<StatsKey<'_>>) -> Stateme
          json_group_array({}) FROM json_each(?1) AS k CROSS JOIN events AS e \
          WHERE e.organization_id = ?2 {} AND e.at >= ?3 AND e.at < ?4 AND (?5 >> e.stage) & 1 GROUP BY k.key, {start}",
         value(measure),
-        kind.condition("e")
+        queries::condition(kind, "e")
     );
     let (width, phase) = grain.unwrap_or_default();
     let values = [
@@ -106,7 +87,7 @@ pub fn rankings(organization_id: Uuid, group: &Group<RankingKey>) -> Statement {
          FROM json_each(?1) AS k CROSS JOIN events AS e WHERE e.organization_id = ?2 {} {condition} \
          AND e.at >= ?3 AND e.at < ?4 AND (?5 >> e.stage) & 1 GROUP BY k.key, {key}",
         value(measure),
-        kind.condition("e")
+        queries::condition(kind, "e")
     );
     let values = [queries::list(&group.subjects), organization_id.into(), from.into(), to.into(), mask.into()];
     queries::statement(sql, values)

@@ -1,105 +1,25 @@
-//! The statements on events: how queries that agree are put into one, and how rows become events.
+//! The statements on events, and how rows become events.
 //!
 //! SQL text is put together from constants of this file alone; every value is a parameter.
 
 use crate::{
     Result,
-    error::{Store, StoreError},
-    page::{Page, Position, Slice, SortValue},
-    telemetry::{EventPageQuery, RenderEvent, Stage, Subject, TimeRange, stats},
+    telemetry::{
+        RenderEvent, Stage,
+        groups::{self, Group, Kind, PageKey},
+        stats,
+    },
 };
 use sea_orm::{DbBackend, DbErr, QueryResult, Statement, Value};
-use std::{collections::HashMap, hash::Hash};
 use uuid::Uuid;
 
 /// The columns of an event, as [`event`] reads them, after the slot.
 const COLUMNS: &str = "e.id, e.video_id, e.persona_id, e.campaign_id, e.stage, e.at, e.duration_ms, e.cost_micros, \
                        e.frames, e.gpu_seconds_bits, e.succeeded";
 
-/// Which column a subject is looked up in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// No column of its own.
-    Organization,
-    /// `persona_id`.
-    Persona,
-    /// `campaign_id`.
-    Campaign,
-    /// `video_id`.
-    Video,
-}
-
-impl Kind {
-    /// A subject's column and value.
-    pub fn split(subject: Subject) -> (Self, Uuid) {
-        match subject {
-            Subject::Organization => (Self::Organization, Uuid::nil()),
-            Subject::Persona(id) => (Self::Persona, id),
-            Subject::Campaign(id) => (Self::Campaign, id),
-            Subject::Video(id) => (Self::Video, id),
-        }
-    }
-
-    /// The condition that joins table alias `table` to the subject in `k.value`.
-    pub fn condition(self, table: &str) -> String {
-        match self {
-            Self::Organization => String::new(),
-            Self::Persona => format!("AND {table}.persona_id = unhex(k.value)"),
-            Self::Campaign => format!("AND {table}.campaign_id = unhex(k.value)"),
-            Self::Video => format!("AND {table}.video_id = unhex(k.value)"),
-        }
-    }
-}
-
-/// Queries that one statement answers: they differ in the subject alone.
-pub struct Group<K> {
-    /// What they agree in.
-    pub key: K,
-    /// The subjects, each once.
-    pub subjects: Vec<Uuid>,
-    /// Which query (by its place in the batch) has which subject (by its place in `subjects`).
-    pub members: Vec<(usize, usize)>,
-}
-
-/// Puts items that agree in their key into one group.
-pub fn group<K: Eq + Hash + Clone>(items: impl Iterator<Item = (K, Uuid)>) -> Vec<Group<K>> {
-    let mut groups: Vec<Group<K>> = Vec::new();
-    let mut group_of: HashMap<K, usize> = HashMap::new();
-    let mut slot_of: HashMap<(usize, Uuid), usize> = HashMap::new();
-    for (query, (key, subject)) in items.enumerate() {
-        let at = *group_of.entry(key.clone()).or_insert_with(|| {
-            groups.push(Group { key, subjects: Vec::new(), members: Vec::new() });
-            groups.len() - 1
-        });
-        if let Some(group) = groups.get_mut(at) {
-            let slot = *slot_of.entry((at, subject)).or_insert_with(|| {
-                group.subjects.push(subject);
-                group.subjects.len() - 1
-            });
-            group.members.push((query, slot));
-        }
-    }
-    groups
-}
-
-/// What pages of one statement agree in.
-pub type PageKey<'a> = (Kind, Option<TimeRange>, i64, &'a Slice);
-
-/// Pages by statement.
-pub fn group_pages(queries: &[EventPageQuery]) -> Vec<Group<PageKey<'_>>> {
-    group(queries.iter().map(|query| {
-        let (kind, subject) = Kind::split(query.subject);
-        ((kind, query.range, stage_mask(&query.stages), &query.slice), subject)
-    }))
-}
-
-/// One bit for each wanted stage; none named means all.
-pub fn stage_mask(stages: &[Stage]) -> i64 {
-    if stages.is_empty() {
-        (1 << Stage::ALL.len()) - 1
-    } else {
-        stages.iter().fold(0, |mask, stage| mask | 1 << *stage as i64)
-    }
+/// The condition that joins table alias `table` to the subject in `k.value`.
+pub fn condition(kind: Kind, table: &str) -> String {
+    kind.column().map(|column| format!("AND {table}.{column} = unhex(k.value)")).unwrap_or_default()
 }
 
 /// A statement with its parameters.
@@ -158,37 +78,10 @@ pub fn by_ids(organization_id: Uuid, ids: &[Uuid]) -> Statement {
     statement(sql, [list(ids), organization_id.into()])
 }
 
-/// Exclusive bounds on `(at, id)`.
-type Bounds = ((i64, Uuid), (i64, Uuid));
-
-/// Range and cursors as one pair of bounds, so that the index is entered at the cursor and not at the range's end.
-fn bounds(range: Option<TimeRange>, slice: &Slice) -> Result<Bounds> {
-    let (mut low, mut high) = ((i64::MIN, Uuid::nil()), (i64::MAX, Uuid::max()));
-    if let Some(range) = range {
-        let (from, to) = stats::range_micros(&range);
-        (low, high) = ((from - 1, Uuid::max()), (to, Uuid::nil()));
-    }
-    // Newest first: what comes after a row lies below it.
-    if let Some(after) = &slice.after {
-        high = high.min(place(after)?);
-    }
-    if let Some(before) = &slice.before {
-        low = low.max(place(before)?);
-    }
-    Ok((low, high))
-}
-
-fn place(position: &Position) -> Result<(i64, Uuid)> {
-    match position.value {
-        SortValue::Int(at) => Ok((at, position.id)),
-        _ => Err(StoreError::invalid(Store::Telemetry, "the cursor does not belong to a list of events")),
-    }
-}
-
 /// One page for each subject, one row more than asked for where there is one; the first column is the subject's slot.
 pub fn pages(organization_id: Uuid, group: &Group<PageKey<'_>>) -> Result<Statement> {
     let (kind, range, mask, slice) = group.key;
-    let ((low_at, low_id), (high_at, high_id)) = bounds(range, slice)?;
+    let ((low_at, low_id), (high_at, high_id)) = groups::bounds(range, slice)?;
     let order = if slice.backward { "r.at, r.id" } else { "r.at DESC, r.id DESC" };
     // The inner query walks an index that covers it and stops at the limit, once for each subject.
     let sql = format!(
@@ -196,7 +89,7 @@ pub fn pages(organization_id: Uuid, group: &Group<PageKey<'_>>) -> Result<Statem
          SELECT r.sequence FROM events AS r WHERE r.organization_id = ?2 {} \
          AND (r.at, r.id) > (?3, ?4) AND (r.at, r.id) < (?5, ?6) AND (?7 >> r.stage) & 1 ORDER BY {order} LIMIT ?8) \
          ORDER BY k.key, e.at DESC, e.id DESC",
-        kind.condition("r")
+        condition(kind, "r")
     );
     let values = [
         list(&group.subjects),
@@ -209,27 +102,6 @@ pub fn pages(organization_id: Uuid, group: &Group<PageKey<'_>>) -> Result<Statem
         (i64::from(slice.limit) + 1).into(),
     ];
     Ok(statement(sql, values))
-}
-
-/// A page from the rows of its statement, which may hold one row too many on the far side.
-///
-/// Whether rows lie on the near side (before a forward page, after a backward one) is taken from the cursor, as
-/// [`Page`] allows.
-pub fn page(slice: &Slice, mut rows: Vec<RenderEvent>) -> Page<RenderEvent> {
-    let more = rows.len() > slice.limit as usize;
-    if slice.backward {
-        if more {
-            rows.remove(0);
-        }
-        return Page {
-            items: rows,
-            has_previous: more || slice.after.is_some(),
-            has_next: slice.before.is_some(),
-            total: None,
-        };
-    }
-    rows.truncate(slice.limit as usize);
-    Page { items: rows, has_previous: slice.after.is_some(), has_next: more || slice.before.is_some(), total: None }
 }
 
 /// Removes up to `limit` events before `before`, whichever organisation they belong to.

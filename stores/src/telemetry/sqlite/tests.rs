@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    ManualClock, SystemClock,
+    ErrorKind, ManualClock, SystemClock,
     page::Slice,
     telemetry::{
         Fill, Measure, RankBy, RankOrder, Stage, Subject, TimeRange,
@@ -179,7 +179,7 @@ async fn statements_use_their_indexes() {
     ];
     for (subject, index) in subjects {
         let page = EventPageQuery { subject, range: Some(range), stages: vec![Stage::Voice], slice: Slice::first(10) };
-        let plan = self::plan(&store, queries::pages(id, &queries::group_pages(&[page])[0]).unwrap()).await;
+        let plan = self::plan(&store, queries::pages(id, &groups::group_pages(&[page])[0]).unwrap()).await;
         assert!(
             plan.contains(&format!("SEARCH r USING COVERING INDEX {index}(at,id)>(?,?) AND (at,id)<(?,?))")),
             "{plan}"
@@ -188,13 +188,13 @@ async fn statements_use_their_indexes() {
         let cut = Cut::Width(Duration::from_secs(60));
         let edges = Steps::new(&range, cut, Zone::UTC).unwrap().edges(&range).unwrap();
         let stats = StatsQuery { subject, range, edges, fill: Fill::None, measure: Measure::Cost, stages: vec![] };
-        let statement = aggregates::statistics(id, &aggregates::group_stats(&[stats])[0]);
+        let statement = aggregates::statistics(id, &groups::group_stats(&[stats])[0]);
         let plan = self::plan(&store, statement).await;
         assert!(plan.contains(&format!("SEARCH e USING INDEX {index}at>? AND at<?)")), "{plan}");
         for by in [RankBy::Persona, RankBy::Campaign, RankBy::Stage] {
             let order = RankOrder::Sum;
             let ranking = RankingQuery { subject, range, by, measure: Measure::Cost, order, stages: vec![], limit: 1 };
-            let statement = aggregates::rankings(id, &aggregates::group_rankings(&[ranking])[0]);
+            let statement = aggregates::rankings(id, &groups::group_rankings(&[ranking])[0]);
             let plan = self::plan(&store, statement).await;
             assert!(plan.contains("SEARCH e USING INDEX events_by_"), "{plan}");
             assert!(plan.contains("at>? AND at<?)"), "{plan}");
@@ -223,7 +223,7 @@ fn queries_that_differ_in_the_subject_alone_share_a_statement() {
     let video = |number| Subject::Video(Uuid::from_u128(number));
     let queries =
         [page(video(1), &slice), page(video(2), &slice), page(video(1), &slice), page(video(1), &Slice::first(11))];
-    let groups = queries::group_pages(&queries);
+    let groups = groups::group_pages(&queries);
     let shapes: Vec<_> = groups.iter().map(|group| (group.subjects.len(), group.members.clone())).collect();
     assert_eq!(shapes, [(2, vec![(0, 0), (1, 1), (2, 0)]), (1, vec![(3, 0)])]);
 }
