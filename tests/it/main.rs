@@ -17,3 +17,4 @@ mod serve;
 mod spend;
 mod start;
 mod support;
+mod telemetry;
