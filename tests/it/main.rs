@@ -10,6 +10,7 @@ mod import;
 mod mutations;
 mod paging;
 mod processes;
+mod queues;
 mod rebuild;
 mod relay;
 mod schema;
