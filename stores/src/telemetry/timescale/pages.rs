@@ -22,8 +22,9 @@ use uuid::Uuid;
 const COLUMNS: &str = "e.id, e.video_id, e.persona_id, e.campaign_id, e.stage, e.at, e.duration_ms, e.cost_micros, \
                        e.frames, e.gpu_seconds, e.succeeded";
 
-/// The least and the greatest time that PostgreSQL has, less a day for arithmetic; in microseconds since 1970.
-const TIMES: (i64, i64) = (-210_866_716_800_000_000, 9_223_371_244_800_000_000 - 946_684_800_000_000);
+/// The least time that PostgreSQL has, a day later, and the greatest that this program has, which PostgreSQL has as well;
+/// in microseconds since 1970.
+const TIMES: (i64, i64) = (-210_866_716_800_000_000, 8_210_266_876_799_999_999);
 
 /// A time as PostgreSQL can have it.
 pub fn instant(micros: i64) -> DateTime<Utc> {

@@ -284,11 +284,12 @@ fn plain() -> String {
     )
 }
 
+/// Without names: TimescaleDB keeps those of all schemas in one of its own, where names of ours would collide.
 fn indexes(level: Level) -> String {
     let table = level.table();
     format!(
-        "CREATE INDEX {table}_by_organization ON {table} (organization_id, bucket); \
-         CREATE INDEX {table}_by_persona ON {table} (organization_id, persona_id, bucket); \
-         CREATE INDEX {table}_by_campaign ON {table} (organization_id, campaign_id, bucket)"
+        "CREATE INDEX ON {table} (organization_id, bucket); \
+         CREATE INDEX ON {table} (organization_id, persona_id, bucket); \
+         CREATE INDEX ON {table} (organization_id, campaign_id, bucket)"
     )
 }
