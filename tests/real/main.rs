@@ -5,4 +5,7 @@
 mod postgres_outbox;
 mod postgres_replica;
 mod rows;
+mod redis_pubsub;
+mod redis_store;
+mod redis_workers;
 mod servers;
