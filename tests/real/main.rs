@@ -2,10 +2,17 @@
 //! where they are not installed, unless `CONTRACT_REQUIRE` names them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+mod postgres_audit;
+mod postgres_billing;
+mod postgres_migrations;
+mod postgres_opening;
 mod postgres_outbox;
+mod postgres_recovery;
 mod postgres_replica;
-mod rows;
+mod postgres_rls;
 mod redis_pubsub;
 mod redis_store;
 mod redis_workers;
+mod rows;
 mod servers;
+mod support;

@@ -4,11 +4,11 @@
 //! and never without them. It carries nothing: who hears it reads the outbox, which also tells what was missed. News can
 //! be lost with a connection; that costs time and never an entry, because the relay polls as well.
 
-use super::fault;
+use super::{fault, session::Session};
 use crate::Result;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend,
+    ConnectionTrait, DatabaseConnection, DbBackend,
     sqlx::{
         self, PgPool,
         postgres::{PgConnectOptions, PgListener, PgPoolOptions},
@@ -28,7 +28,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Tells the other processes, once this transaction commits, that the outbox has new entries.
-pub(super) async fn tell(open: &DatabaseTransaction) -> Result<()> {
+pub(super) async fn tell(open: &Session) -> Result<()> {
     if open.get_database_backend() == DbBackend::Postgres {
         open.execute_unprepared(&format!("NOTIFY {CHANNEL}")).await.map_err(fault::database)?;
     }

@@ -11,14 +11,15 @@
 //! the younger one first. The transaction costs the server a connection and no more: at `READ COMMITTED` it holds no
 //! snapshot between its statements, so it does not keep dead rows from being removed.
 
-use super::{fault, outbox};
+use super::{
+    fault, outbox,
+    pool::Pool,
+    session::{Mode, Reach, Session},
+};
 use crate::{Result, relational::Settlement};
 use chrono::{DateTime, Utc};
 use entity::outbox_entry::{Model, Target};
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, Statement, TransactionTrait,
-    sqlx::postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement, sqlx::postgres::PgConnectOptions};
 use std::{collections::HashSet, time::Duration};
 use tokio::sync::Mutex;
 
@@ -32,13 +33,13 @@ const CONNECT: Duration = Duration::from_secs(1);
 
 /// The turns of this process. Their connections are their own: a batch under way must not take them from requests.
 pub(super) struct Turns {
-    sessions: DatabaseConnection,
+    sessions: Pool,
     open: [Mutex<Option<Turn>>; 2],
 }
 
 /// What this process has read and not settled.
 struct Turn {
-    transaction: DatabaseTransaction,
+    transaction: Session,
     sequences: HashSet<i64>,
 }
 
@@ -47,8 +48,7 @@ impl Turns {
     pub(super) fn new(writer: &DatabaseConnection) -> Self {
         let connect = writer.get_postgres_connection_pool().connect_options();
         let connect = PgConnectOptions::clone(&connect).options([("lock_timeout", WAIT.as_millis().to_string())]);
-        let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(CONNECT).connect_lazy_with(connect);
-        Self { sessions: pool.into(), open: [Mutex::default(), Mutex::default()] }
+        Self { sessions: Pool::new(connect, 2, CONNECT), open: [Mutex::default(), Mutex::default()] }
     }
 
     fn of(&self, target: Target) -> (&Mutex<Option<Turn>>, i32) {
@@ -59,32 +59,27 @@ impl Turns {
         }
     }
 
-    /// What is due, held until it is settled or asked for again; nothing while another process holds entries.
-    pub(super) async fn due(
-        &self,
-        reader: &DatabaseConnection,
-        target: Target,
-        limit: u32,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Model>> {
+    /// Ends the turn that was not settled.
+    pub(super) async fn give_up(&self, target: Target) {
+        if let Some(Turn { transaction, .. }) = self.of(target).0.lock().await.take() {
+            // It held nothing but the lock; when this fails, the connection is gone and the lock with it.
+            let _ = transaction.commit().await;
+        }
+    }
+
+    /// What is due, held until it is settled or given up; nothing while another process holds entries.
+    pub(super) async fn due(&self, target: Target, limit: u32, now: DateTime<Utc>) -> Result<Vec<Model>> {
         let (slot, key) = self.of(target);
         let mut turn = slot.lock().await;
-        if let Some(Turn { transaction, .. }) = turn.take() {
-            // It held nothing but the lock; when this fails, the connection is gone and the lock with it.
-            let _ = transaction.rollback().await;
-        }
-        // Mostly there is nothing, and finding that out needs no turn.
-        if outbox::due(reader, target, limit.min(1), now).await?.is_empty() {
-            return Ok(Vec::new());
-        }
-        let transaction = self.sessions.begin().await.map_err(fault::database)?;
+        let transaction = self.sessions.begin(Mode::Write, Reach::Everything).await?;
         if !locked(&transaction, key).await? {
             return Ok(Vec::new());
         }
         // Read after the lock was got: what its last holder carried is gone.
         let entries = outbox::due(&transaction, target, limit, now).await?;
         if entries.is_empty() {
-            transaction.rollback().await.map_err(fault::database)?;
+            // Nothing was written; this gives the lock back at once.
+            transaction.commit().await.map_err(fault::database)?;
         } else {
             let sequences = entries.iter().map(|entry| entry.sequence).collect();
             *turn = Some(Turn { transaction, sequences });
@@ -114,14 +109,14 @@ impl Turns {
         for slot in &self.open {
             slot.lock().await.take();
         }
-        if let Err(error) = self.sessions.close_by_ref().await {
+        if let Err(error) = self.sessions.database().close_by_ref().await {
             tracing::warn!(%error, "the connections of the outbox were not closed in good order");
         }
     }
 }
 
 /// Waits for the lock until the transaction ends; `false` when another process keeps it for longer than [`WAIT`].
-async fn locked(open: &DatabaseTransaction, key: i32) -> Result<bool> {
+async fn locked(open: &Session, key: i32) -> Result<bool> {
     let sql = "SELECT pg_advisory_xact_lock($1, $2)";
     let lock = Statement::from_sql_and_values(open.get_database_backend(), sql, [LOCK.into(), key.into()]);
     match open.query_one_raw(lock).await {
