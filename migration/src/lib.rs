@@ -26,6 +26,7 @@ mod m20260101_000001_tenancy;
 mod m20260101_000002_catalogue;
 mod m20260101_000003_money;
 mod m20260101_000004_journal;
+mod m20260301_000007_orders;
 
 pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20260101_000002_catalogue::Migration),
             Box::new(m20260101_000003_money::Migration),
             Box::new(m20260101_000004_journal::Migration),
+            Box::new(m20260301_000007_orders::Migration),
         ]
     }
 }
