@@ -129,12 +129,7 @@ impl Draft {
     }
 
     fn make_index(&self, prefix: &str, columns: &[&'static str]) -> IndexCreateStatement {
-        let mut index = Index::create();
-        index.name(format!("{prefix}_{}__{}", self.name, columns.join("__"))).table(self.name);
-        for column in columns {
-            index.col(*column);
-        }
-        index
+        make_index(self.name, prefix, columns)
     }
 
     /// Makes the table and its indexes.
@@ -145,6 +140,43 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+fn index_name(table: &str, prefix: &str, columns: &[&'static str]) -> String {
+    format!("{prefix}_{table}__{}", columns.join("__"))
+}
+
+fn make_index(table: &'static str, prefix: &str, columns: &[&'static str]) -> IndexCreateStatement {
+    let mut index = Index::create();
+    index.name(index_name(table, prefix, columns)).table(table);
+    for column in columns {
+        index.col(*column);
+    }
+    index
+}
+
+/// Adds indexes to tables that are there already: for each its table and its columns.
+pub async fn add_indexes(
+    manager: &SchemaManager<'_>,
+    indexes: &[(&'static str, &[&'static str])],
+) -> Result<(), DbErr> {
+    for (table, columns) in indexes {
+        manager.create_index(make_index(table, "ix", columns)).await?;
+    }
+    Ok(())
+}
+
+/// Drops what [`add_indexes`] added.
+pub async fn drop_indexes(
+    manager: &SchemaManager<'_>,
+    indexes: &[(&'static str, &[&'static str])],
+) -> Result<(), DbErr> {
+    for (table, columns) in indexes {
+        let mut index = Index::drop();
+        index.name(index_name(table, "ix", columns)).table(*table);
+        manager.drop_index(index).await?;
+    }
+    Ok(())
 }
 
 /// No amount of money is larger than this many minor units, so that a sum of nine thousand of them fits in 64 bits.

@@ -31,6 +31,7 @@ mod m20260101_000003_money;
 mod m20260101_000004_journal;
 mod m20260301_000005_budget;
 mod m20260301_000006_walls;
+mod m20260301_000007_orders;
 
 pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20260101_000004_journal::Migration),
             Box::new(m20260301_000005_budget::Migration),
             Box::new(m20260301_000006_walls::Migration),
+            Box::new(m20260301_000007_orders::Migration),
         ]
     }
 }

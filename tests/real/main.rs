@@ -14,5 +14,6 @@ mod redis_pubsub;
 mod redis_store;
 mod redis_workers;
 mod rows;
+mod postgres_plans;
 mod servers;
 mod support;

@@ -106,6 +106,11 @@ impl Postgres {
         self.port
     }
 
+    /// The file that its log goes to.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
     /// The URL of a database on it, for its superuser.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://app@127.0.0.1:{}/{database}", self.port)
