@@ -229,6 +229,7 @@ pub struct Settings {
     pub places: BTreeMap<Store, Place>,
     pub embedder: Option<EmbedderSettings>,
     pub telemetry: Policies,
+    pub telemetry_pool: u32,
     pub outbox_wait: Duration,
     pub limits: Limits,
     pub guard: GuardSettings,
@@ -275,6 +276,8 @@ impl Settings {
             places: Store::ALL.into_iter().map(|store| Ok((store, raw.place(store)?))).collect::<Result<_, _>>()?,
             embedder: embedder(raw)?,
             telemetry: policies(raw)?,
+            telemetry_pool: u32::try_from(raw.count("telemetry.pool")?)
+                .map_err(|_| raw.refuse("telemetry.pool", ""))?,
             outbox_wait: raw.duration("outbox.wait")?,
             limits: limits(raw)?,
             guard: guard(raw)?,

@@ -17,8 +17,8 @@ pub use questions::{
     Resolution, Stats, StatsQuery, check_ranking, check_stats,
 };
 pub use sqlite::SqliteTelemetry;
-pub use timescale::{TimescaleSettings, TimescaleTelemetry};
 pub use storage::{Compression, Job, Policies, RollUp, Storage};
+pub use timescale::{TimescaleSettings, TimescaleTelemetry};
 
 use crate::{
     Finding, Result, Scope,

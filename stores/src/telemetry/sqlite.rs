@@ -25,11 +25,7 @@ use super::{
     groups::{self, Group, PageKey, RankingKey, StatsKey},
     stats as arithmetic,
 };
-use crate::{
-    Clock, Result, Scope,
-    error::StoreError,
-    page::Page,
-};
+use crate::{Clock, Result, Scope, error::StoreError, page::Page};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::try_join_all;
@@ -151,11 +147,7 @@ impl SqliteTelemetry {
         Ok(groups::spread(&group.members, &groups::aside(work).await??))
     }
 
-    async fn rankings_of(
-        &self,
-        organization_id: Uuid,
-        group: Group<RankingKey>,
-    ) -> Result<Vec<(usize, Arc<Entries>)>> {
+    async fn rankings_of(&self, organization_id: Uuid, group: Group<RankingKey>) -> Result<Vec<(usize, Arc<Entries>)>> {
         let rows = self.read(aggregates::rankings(organization_id, &group)).await?;
         let (by, measure) = (group.key.2, group.key.3);
         let by_slot = self.by_slot(&rows, group.subjects.len(), |row| aggregates::ranking_row(by, row))?;

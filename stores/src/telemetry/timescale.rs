@@ -35,8 +35,8 @@ mod schema;
 mod statistics;
 
 use super::{
-    Aggregate, Appended, Capabilities, EventPageQuery, Job, Policies, RankKey, Ranking, RankingQuery, RenderEvent, Resolution,
-    RollUp, STORE, Stats, StatsQuery, Storage, TelemetryAdapter, TimeRange,
+    Aggregate, Appended, Capabilities, EventPageQuery, Job, Policies, RankKey, Ranking, RankingQuery, RenderEvent,
+    Resolution, RollUp, STORE, Stats, StatsQuery, Storage, TelemetryAdapter, TimeRange,
     groups::{self, Group, Kind, PageKey, RankingKey, StatsKey},
     histogram, stats as arithmetic,
 };
@@ -85,7 +85,7 @@ pub struct TimescaleSettings {
 
 impl Default for TimescaleSettings {
     fn default() -> Self {
-        Self { schema: "chimera_telemetry".to_owned(), pool: 10, policies: Policies::default() }
+        Self { schema: "chimera_telemetry".to_owned(), pool: 16, policies: Policies::default() }
     }
 }
 
@@ -159,7 +159,11 @@ impl TimescaleTelemetry {
         self.shared.work(true).await
     }
 
-    async fn pages_of(&self, organization_id: Uuid, group: Group<PageKey<'_>>) -> Result<Vec<(usize, Page<RenderEvent>)>> {
+    async fn pages_of(
+        &self,
+        organization_id: Uuid,
+        group: Group<PageKey<'_>>,
+    ) -> Result<Vec<(usize, Page<RenderEvent>)>> {
         let rows = pages::pages(&self.shared.pools.calls, organization_id, &group).await?;
         let pages: Vec<_> = rows.into_iter().map(|rows| groups::page(group.key.3, rows)).collect();
         Ok(groups::spread(&group.members, &pages))
@@ -389,8 +393,7 @@ impl TelemetryAdapter for TimescaleTelemetry {
 
     async fn health(&self) -> Result<()> {
         let sql = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean FROM state";
-        let read_only: bool =
-            sqlx::query_scalar(sql).fetch_one(&self.shared.pools.calls).await.map_err(failed)?;
+        let read_only: bool = sqlx::query_scalar(sql).fetch_one(&self.shared.pools.calls).await.map_err(failed)?;
         if read_only {
             let advice = "name the primary server, not a replica, in `telemetry.url`";
             return Err(refused(ErrorKind::Unavailable, "the database can only be read", advice));
@@ -484,7 +487,9 @@ impl TelemetryAdapter for TimescaleTelemetry {
         let mut policies = shared.settings.policies;
         let mut compression = None;
         if timescale {
-            jobs.extend(policies::jobs(&shared.pools.calls, &shared.settings.schema).await?.iter().map(|job| job.job()));
+            jobs.extend(
+                policies::jobs(&shared.pools.calls, &shared.settings.schema).await?.iter().map(|job| job.job()),
+            );
             compression = Some(policies::compression(&shared.pools.calls).await?);
         } else {
             policies.compress_after = None;

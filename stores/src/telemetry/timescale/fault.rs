@@ -48,9 +48,7 @@ fn by_code(code: &str) -> Meaning {
         "28P01" | "28000" => {
             (ErrorKind::Unavailable, "the database refuses the user or the password", Some("check `telemetry.url`"))
         }
-        "3D000" => {
-            (ErrorKind::Unavailable, "the database does not exist", Some("create it, or check `telemetry.url`"))
-        }
+        "3D000" => (ErrorKind::Unavailable, "the database does not exist", Some("create it, or check `telemetry.url`")),
         "42501" => (
             ErrorKind::Unavailable,
             "the database user lacks a grant",

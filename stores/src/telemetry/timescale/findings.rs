@@ -45,10 +45,7 @@ fn describe_failures(failures: i64, portals: bool, server: &Server) -> Finding {
              15.18, or a TimescaleDB that was made for this release",
         );
     }
-    Finding::new(
-        format!("jobs of TimescaleDB failed {failures} times"),
-        "look at timescaledb_information.job_errors",
-    )
+    Finding::new(format!("jobs of TimescaleDB failed {failures} times"), "look at timescaledb_information.job_errors")
 }
 
 fn workers(workers: i64, processes: i64, parallel: i64, databases: i64) -> Vec<Finding> {

@@ -77,12 +77,7 @@ impl Ingest {
     /// A way in over `pool`; `lock` is the key of the advisory lock.
     pub fn new(pool: PgPool, lock: i64) -> Self {
         let begin = format!("BEGIN; {}; SELECT pg_advisory_xact_lock_shared({lock})", copy::STAGING);
-        Self {
-            pool,
-            room: Arc::new(Semaphore::new(BUFFER as usize)),
-            queue: Arc::default(),
-            begin: begin.into(),
-        }
+        Self { pool, room: Arc::new(Semaphore::new(BUFFER as usize)), queue: Arc::default(), begin: begin.into() }
     }
 
     /// Stores events of one organisation, all or none.
@@ -114,7 +109,8 @@ impl Ingest {
 
     async fn room_for(&self, events: usize, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit> {
         let own = Instant::now() + PATIENCE;
-        let until = deadline.and_then(|deadline| deadline.checked_sub(MARGIN)).map_or(own, |deadline| deadline.min(own));
+        let until =
+            deadline.and_then(|deadline| deadline.checked_sub(MARGIN)).map_or(own, |deadline| deadline.min(own));
         let places = u32::try_from(events).unwrap_or(BUFFER).clamp(1, BUFFER);
         match tokio::time::timeout_at(until.into(), self.room.clone().acquire_many_owned(places)).await {
             Ok(Ok(room)) => Ok(room),

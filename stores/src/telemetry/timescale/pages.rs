@@ -58,11 +58,7 @@ pub async fn by_ids(pool: &PgPool, organization_id: Uuid, ids: &[Uuid]) -> Resul
 }
 
 /// The rows of one page for each subject, in list order; one more than asked for where there is one.
-pub async fn pages(
-    pool: &PgPool,
-    organization_id: Uuid,
-    group: &Group<PageKey<'_>>,
-) -> Result<Vec<Vec<RenderEvent>>> {
+pub async fn pages(pool: &PgPool, organization_id: Uuid, group: &Group<PageKey<'_>>) -> Result<Vec<Vec<RenderEvent>>> {
     let (kind, range, mask, slice) = group.key;
     let ((low_at, low_id), (high_at, high_id)) = groups::bounds(range, slice)?;
     let order = if slice.backward { "r.at, r.id" } else { "r.at DESC, r.id DESC" };

@@ -40,7 +40,9 @@ async fn make_partition(connection: &mut PgConnection, week: i64) -> Result<(), 
          INSERT INTO {name} SELECT * FROM moved"
     );
     sqlx::query(AssertSqlSafe(moved)).bind(from).bind(to).execute(&mut *transaction).await?;
-    transaction.execute(AssertSqlSafe(format!("ALTER TABLE events ATTACH PARTITION {name} FOR VALUES {bounds}"))).await?;
+    transaction
+        .execute(AssertSqlSafe(format!("ALTER TABLE events ATTACH PARTITION {name} FOR VALUES {bounds}")))
+        .await?;
     transaction.commit().await
 }
 

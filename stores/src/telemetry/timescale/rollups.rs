@@ -237,6 +237,9 @@ mod tests {
         let [minutes, hours, days] = windows(-HOUR + 60_000_000, -HOUR, HOUR);
         assert_eq!((minutes.1, hours.1, days.1), ((-HOUR + 60_000_000, HOUR), (-HOUR, HOUR), (-day, day)));
         assert_eq!(windows(0, 0, day)[2].1, (0, day));
-        assert_eq!((ceil_minute(1), ceil_minute(60_000_000), ceil_minute(i64::MIN)), (60_000_000, 60_000_000, i64::MIN));
+        assert_eq!(
+            (ceil_minute(1), ceil_minute(60_000_000), ceil_minute(i64::MIN)),
+            (60_000_000, 60_000_000, i64::MIN)
+        );
     }
 }

@@ -176,15 +176,17 @@ async fn create(
     flavour: Flavour,
 ) -> Result<(), sqlx::Error> {
     // The name was checked to be a plain word.
-    let namespace = format!(
-        "DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN CREATE SCHEMA \"{schema}\"; END IF; END $$"
-    );
+    let namespace =
+        format!("DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN CREATE SCHEMA \"{schema}\"; END IF; END $$");
     run(transaction, namespace).await?;
     run(transaction, common()).await?;
-    run(transaction, match flavour {
-        Flavour::Timescale => timescale(),
-        Flavour::Plain => plain(),
-    })
+    run(
+        transaction,
+        match flavour {
+            Flavour::Timescale => timescale(),
+            Flavour::Plain => plain(),
+        },
+    )
     .await?;
     for level in Level::ALL {
         run(transaction, indexes(level)).await?;
@@ -272,9 +274,7 @@ fn plain() -> String {
         .map(|&level| {
             let table = level.table();
             let select = roll_up(level, Flavour::Plain, "");
-            format!(
-                "; CREATE TABLE {table} AS {select} WITH NO DATA; CREATE INDEX {table}_by_time ON {table} (bucket)"
-            )
+            format!("; CREATE TABLE {table} AS {select} WITH NO DATA; CREATE INDEX {table}_by_time ON {table} (bucket)")
         })
         .collect();
     format!(

@@ -224,9 +224,8 @@ fn of_values(question: &Question<'_>, by: By<'_>) -> String {
 
 /// The same first parameters, then two arrays, from and to, for each table.
 fn of_sums(question: &Question<'_>, by: By<'_>, plan: &Plan) -> String {
-    let one = |(index, (level, _)): (usize, (Option<Level>, &Vec<Segment>))| {
-        of_table(question, by, level, 5 + 2 * index)
-    };
+    let one =
+        |(index, (level, _)): (usize, (Option<Level>, &Vec<Segment>))| of_table(question, by, level, 5 + 2 * index);
     read(plan).enumerate().map(one).collect::<Vec<_>>().join(" UNION ALL ")
 }
 
