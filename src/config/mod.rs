@@ -494,6 +494,31 @@ mod tests {
     }
 
     #[test]
+    fn policies_are_ages_or_never() {
+        let of = |environment: &[(&str, &str)]| read("", environment, &[]).map(|settings| settings.telemetry);
+        let default = Policies { compress_after: Some(TimeDelta::days(7)), ..Policies::default() };
+        assert_eq!(of(&[]).unwrap(), default);
+        let set = of(&[
+            ("CHIMERA_TELEMETRY_COMPRESS_AFTER", ""),
+            ("CHIMERA_TELEMETRY_RETAIN_RAW", "36h"),
+            ("CHIMERA_TELEMETRY_RETAIN_MINUTES", "90d"),
+            ("CHIMERA_TELEMETRY_RETAIN_HOURS", "1000d"),
+        ]);
+        let days = |days| Some(TimeDelta::days(days));
+        let expected = Policies {
+            compress_after: None,
+            retain_raw: Some(TimeDelta::hours(36)),
+            retain_minutes: days(90),
+            retain_hours: days(1000),
+        };
+        assert_eq!(set.unwrap(), expected);
+        for bad in ["0d", "7", "1y", "-1d", "99999999999999999d", "18446744073709551615ms"] {
+            let error = of(&[("CHIMERA_TELEMETRY_COMPRESS_AFTER", bad)]).unwrap_err().to_string();
+            assert!(error.contains("telemetry.compress_after") && error.contains("nothing for never"), "{error}");
+        }
+    }
+
+    #[test]
     fn later_origins_win() {
         let file = "[server]\nlisten = \"127.0.0.1:1\"\nworkers = 3\n[limits]\nmax_depth = 9\n";
         let environment = [("CHIMERA_SERVER_LISTEN", "127.0.0.1:2"), ("CHIMERA_LIMITS_MAX_DEPTH", "10"), ("HOME", "/")];

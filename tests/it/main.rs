@@ -14,3 +14,4 @@ mod schema;
 mod serve;
 mod start;
 mod support;
+mod telemetry;
