@@ -24,9 +24,9 @@ use chimera_stores::{
     },
     relational::{PostgresOptions, Relational, RelationalAdapter, SqlRelational},
     search::{Search, embedded::EmbeddedSearch},
-    telemetry::{SqliteTelemetry, Telemetry},
+    telemetry::{SqliteTelemetry, Telemetry, TimescaleSettings, TimescaleTelemetry},
 };
-use chrono::TimeDelta;
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use sha2::{Digest, Sha256};
@@ -200,7 +200,9 @@ async fn housekeeping(shared: Arc<Shared>, retain_raw: Option<TimeDelta>) {
         let sweep = async { stores.media()?.sweep(&scope, now - ABANDONED).await };
         report("abandoned uploads", sweep.await);
         // An age beyond the calendar keeps everything.
-        if let Some(before) = retain_raw.and_then(|age| now.checked_sub_signed(age)) {
+        // By whole minutes, so that no roll-up of a minute is cut.
+        let minute = |time: DateTime<Utc>| time.duration_trunc(TimeDelta::minutes(1)).ok();
+        if let Some(before) = retain_raw.and_then(|age| now.checked_sub_signed(age)).and_then(minute) {
             let retain = async { stores.telemetry()?.retain(&scope, before).await };
             report("old render events", retain.await);
         }
@@ -418,9 +420,20 @@ impl<'a> Opener<'a> {
     }
 
     async fn telemetry(&self) -> StoreResult<Option<Telemetry>> {
+        let clock = self.clock.clone();
+        let guard = self.guard(Store::Telemetry);
+        if let Place::Server(address) = self.settings.place(Store::Telemetry) {
+            let settings = TimescaleSettings {
+                pool: self.settings.telemetry_pool,
+                policies: self.settings.telemetry,
+                ..TimescaleSettings::default()
+            };
+            let adapter = TimescaleTelemetry::open(&address, settings, clock).await?;
+            return Ok(Some(Telemetry::new(guard, Arc::new(adapter))));
+        }
         let Some(path) = self.path(Store::Telemetry, "telemetry.db") else { return Ok(None) };
-        let adapter = SqliteTelemetry::open(&path, self.settings.telemetry, self.clock.clone()).await?;
-        Ok(Some(Telemetry::new(self.guard(Store::Telemetry), Arc::new(adapter))))
+        let adapter = SqliteTelemetry::open(&path, self.settings.telemetry, clock).await?;
+        Ok(Some(Telemetry::new(guard, Arc::new(adapter))))
     }
 
     async fn ledger(&self) -> StoreResult<Option<Ledger>> {

@@ -235,6 +235,7 @@ pub struct Settings {
     pub relational_replica_max_lag: Duration,
     pub embedder: Option<EmbedderSettings>,
     pub telemetry: Policies,
+    pub telemetry_pool: u32,
     pub outbox_wait: Duration,
     pub limits: Limits,
     pub guard: GuardSettings,
@@ -285,6 +286,8 @@ impl Settings {
             relational_replica_max_lag: raw.duration("relational.replica_max_lag")?,
             embedder: embedder(raw)?,
             telemetry: policies(raw)?,
+            telemetry_pool: u32::try_from(raw.count("telemetry.pool")?)
+                .map_err(|_| raw.refuse("telemetry.pool", ""))?,
             outbox_wait: raw.duration("outbox.wait")?,
             limits: limits(raw)?,
             guard: guard(raw)?,

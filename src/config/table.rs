@@ -124,6 +124,7 @@ settings! {
     "embedder.model" = "", Form::Text, "The model to ask that endpoint for.";
     "embedder.dimensions" = "0", Form::Count(0, 8192), "The dimensions of its vectors.";
     "embedder.key" = "", Form::Text, "The bearer key of that endpoint.";
+    "telemetry.pool" = "16", Form::Count(2, 1_000), "Connections to the telemetry's PostgreSQL server at the most, for each replica; housekeeping has two more.";
     "telemetry.compress_after" = "7d", Form::Age, "The age at which render events are compressed, by stores that compress.";
     "telemetry.retain_raw" = "", Form::Retention, "How long render events are kept.";
     "telemetry.retain_minutes" = "", Form::Retention, "How long their roll-ups of a minute are kept, by stores that roll up.";

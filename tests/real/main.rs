@@ -17,3 +17,4 @@ mod rows;
 mod postgres_plans;
 mod servers;
 mod support;
+mod timescale;

@@ -85,7 +85,7 @@ pub struct TimescaleSettings {
 
 impl Default for TimescaleSettings {
     fn default() -> Self {
-        Self { schema: "chimera_telemetry".to_owned(), pool: 10, policies: Policies::default() }
+        Self { schema: "chimera_telemetry".to_owned(), pool: 16, policies: Policies::default() }
     }
 }
 

@@ -189,6 +189,11 @@ impl Postgres {
         self.wait();
     }
 
+    /// A setting that holds from the next restart on, such as `shared_preload_libraries=`.
+    pub fn set(&mut self, setting: &str) {
+        self.settings.push(setting.to_owned());
+    }
+
     /// Sends the server a signal, such as `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
         self.process.signal(name);
