@@ -10,7 +10,7 @@ pub use place::Place;
 pub use table::{Form, SETTINGS, Setting, find};
 
 use crate::document::Limits;
-use chimera_stores::{Store, guard::GuardSettings};
+use chimera_stores::{Store, episodic::RedisEpisodic, guard::GuardSettings};
 use std::{
     collections::BTreeMap,
     fmt,
