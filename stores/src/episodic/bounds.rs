@@ -13,9 +13,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 /// A completed task is remembered as long as its key is taken, so this bounds what the store holds.
 const MAX_DEDUPE_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How far clocks of other machines may be ahead. Without a bound, one wrong turn would stay the newest for ever: a
+/// How far ahead of the store's clock a turn may be: clocks of other machines differ. Without a bound, one wrong turn would stay the newest for ever: a
 /// window is read from its newest end, and a turn is only forgotten when its time has passed.
-const MAX_AHEAD: TimeDelta = TimeDelta::hours(24);
+pub const MAX_AHEAD: TimeDelta = TimeDelta::hours(24);
 
 pub(super) fn check_task(task: &NewTask) -> Result<()> {
     check_queue(&task.queue)?;
@@ -43,9 +43,14 @@ pub(super) fn check_task(task: &NewTask) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn check_queue(name: &str) -> Result<()> {
+/// Whether a queue may have this name.
+pub fn is_queue_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+    (1..=64).contains(&name.len()) && name.bytes().all(plain)
+}
+
+pub(super) fn check_queue(name: &str) -> Result<()> {
+    if !is_queue_name(name) {
         return Err(StoreError::invalid(STORE, "a queue's name has 1 to 64 of a-z, 0-9, `_`, `.` and `-`"));
     }
     Ok(())

@@ -11,7 +11,7 @@ mod meter;
 mod redis;
 mod settings;
 
-pub use bounds::MAX_JSON_BYTES;
+pub use bounds::{MAX_AHEAD, MAX_JSON_BYTES, is_queue_name};
 pub use counter::{Counted, CounterAdapter, CounterRequest, MAX_COUNT};
 pub use embedded::EmbeddedEpisodic;
 pub use handle::Episodic;
@@ -232,7 +232,7 @@ pub struct Turn {
     pub text: String,
     /// Its size in tokens, as the caller's model counts them.
     pub tokens: u32,
-    /// When; at most a day ahead of the store's clock.
+    /// When; at most [`MAX_AHEAD`] of the store's clock.
     pub at: DateTime<Utc>,
 }
 

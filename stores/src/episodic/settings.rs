@@ -32,7 +32,7 @@ pub struct RateLimit {
 }
 
 /// A change of a queue's settings; what is `None` stays as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct QueueChange {
     /// See [`QueueSettings::paused`].
     pub paused: Option<bool>,
