@@ -10,7 +10,7 @@ pub use place::Place;
 pub use table::{Form, SETTINGS, Setting, find};
 
 use crate::document::Limits;
-use chimera_stores::{Address, Store, guard::GuardSettings, telemetry::Policies};
+use chimera_stores::{Address, Store, episodic::RedisEpisodic, guard::GuardSettings, telemetry::Policies};
 use chrono::TimeDelta;
 use std::{
     collections::BTreeMap,
