@@ -13,7 +13,7 @@ use crate::{
 };
 use chimera_stores::{
     Clock, ErrorKind, Finding, Guard, Result as StoreResult, Scope, Store, StoreError, SystemClock,
-    episodic::{EmbeddedEpisodic, Episodic},
+    episodic::{EmbeddedEpisodic, Episodic, RedisEpisodic},
     guard::{FaultPlan, StoreMetrics},
     ledger::{Ledger, embedded::EmbeddedLedger},
     media::{FolderMedia, Media},
@@ -381,6 +381,11 @@ impl<'a> Opener<'a> {
     }
 
     async fn episodic(&self) -> StoreResult<Option<Episodic>> {
+        if let Place::Server(address) = self.settings.place(Store::Episodic) {
+            let prefix = &self.settings.episodic_prefix;
+            let adapter = RedisEpisodic::open(&address, prefix, self.clock.clone()).await?;
+            return Ok(Some(Episodic::new(self.guard(Store::Episodic), Arc::new(adapter))));
+        }
         let Some(path) = self.path(Store::Episodic, "episodic.redb") else { return Ok(None) };
         let clock = self.clock.clone();
         let adapter = blocking(Store::Episodic, move || EmbeddedEpisodic::open(&path, clock)).await?;

@@ -437,6 +437,7 @@ impl Seed<'_> {
                 delay: Duration::ZERO,
                 max_attempts: 5,
                 dedupe_key: None,
+                dedupe_for: None,
             });
         }
         episodic.append_turns(&self.scope, &turns).await?;

@@ -10,7 +10,7 @@ pub use place::Place;
 pub use table::{Form, SETTINGS, Setting, find};
 
 use crate::document::Limits;
-use chimera_stores::{Store, guard::GuardSettings};
+use chimera_stores::{Store, episodic::RedisEpisodic, guard::GuardSettings};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -226,6 +226,7 @@ pub struct Settings {
     pub secret: Option<Secret>,
     pub demo: bool,
     pub places: BTreeMap<Store, Place>,
+    pub episodic_prefix: String,
     pub embedder: Option<EmbedderSettings>,
     pub retain_raw: Option<Duration>,
     pub outbox_wait: Duration,
@@ -272,6 +273,7 @@ impl Settings {
             secret,
             demo: raw.bool("demo.enabled")?,
             places: Store::ALL.into_iter().map(|store| Ok((store, raw.place(store)?))).collect::<Result<_, _>>()?,
+            episodic_prefix: prefix(raw)?,
             embedder: embedder(raw)?,
             retain_raw: raw
                 .optional("telemetry.retain_raw")?
@@ -316,6 +318,15 @@ fn origins(raw: &Raw) -> Result<Vec<String>, ConfigError> {
                 .ok_or_else(|| raw.refuse(key, &format!("{text:?} is not an exact origin")))
         })
         .collect()
+}
+
+fn prefix(raw: &Raw) -> Result<String, ConfigError> {
+    let key = "episodic.prefix";
+    let prefix = raw.text(key)?;
+    if RedisEpisodic::is_prefix(prefix) {
+        return Ok(prefix.to_owned());
+    }
+    Err(raw.refuse(key, "it cannot begin the name of a key"))
 }
 
 fn one_of<'a>(raw: &'a Raw, key: &str) -> Result<&'a str, ConfigError> {

@@ -103,6 +103,7 @@ settings! {
     "relational.url" = "embedded:", Form::Place(Store::Relational), "Where organisations, campaigns and billing live.";
     "memory.url" = "embedded:", Form::Place(Store::Memory), "Where definitions and memories live.";
     "episodic.url" = "embedded:", Form::Place(Store::Episodic), "Where queues, windows and sessions live.";
+    "episodic.prefix" = "chimera", Form::Text, "What the names of all keys and channels on a Redis server begin with: 1 to 64 letters, digits, `_`, `.`, `:` and `-`. Installations that share a server must differ in it.";
     "telemetry.url" = "embedded:", Form::Place(Store::Telemetry), "Where render events live.";
     "ledger.url" = "embedded:", Form::Place(Store::Ledger), "Where the local chain lives.";
     "ledger.ethereum_url" = "", Form::Chain, "RPC endpoints of Ethereum.";

@@ -315,7 +315,7 @@ impl Query {
             .await
     }
 
-    /// The queues that have tasks, by name.
+    /// The queues that have tasks or settings of their own, by name.
     async fn queues(&self, context: &Context<'_>) -> Result<Option<Vec<Queue>>> {
         let request = RequestContext::of(context)?;
         let call = async { request.stores().episodic()?.queues(request.scope(), &[]).await };

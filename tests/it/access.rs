@@ -730,11 +730,25 @@ fn traffic_cases() -> Vec<Case> {
                 |ids| json!({ "holds": [{ "taskId": ids.task, "token": ids.token, "error": "raid" }] }),
             )
         },
+        Case {
+            codes: LOST,
+            ..case("workTasks", "input.completed.taskId", |ids| {
+                let done = json!([{ "taskId": ids.task, "token": ids.token }]);
+                json!({ "completed": done, "reserve": { "queue": "render", "worker": "raider" } })
+            })
+        },
+        Case {
+            codes: LOST,
+            ..case("workTasks", "input.failed.taskId", |ids| {
+                let failed = json!([{ "taskId": ids.task, "token": ids.token, "error": "raid" }]);
+                json!({ "failed": failed, "reserve": { "queue": "render", "worker": "raider" } })
+            })
+        },
         case("replayTasks", "input.ids", |ids| json!({ "ids": [ids.task] })),
     ]
 }
 
-/// Wallets, money and keys: they need the role ADMIN.
+/// Wallets, money, keys and the settings of queues: they need the role ADMIN.
 fn admin_cases() -> Vec<Case> {
     vec![
         case("createWallet", "input.personaId", |ids| json!({ "personaId": ids.persona, "chain": "LOCAL" })),
@@ -753,6 +767,7 @@ fn admin_cases() -> Vec<Case> {
             "input.personaId",
             |ids| json!({ "kind": "RENDER", "amount": { "amountMinor": "1", "currency": "USD" }, "personaId": ids.persona }),
         ),
+        case("configureQueue", "", |_| json!({ "queue": "render", "paused": true })),
         case("createApiKey", "", |_| json!({ "name": "raid", "role": "ADMIN" })),
         case("revokeApiKey", "input.id", |ids| json!({ "id": ids.api_key })),
     ]

@@ -8,6 +8,7 @@ mod faults;
 mod import;
 mod mutations;
 mod paging;
+mod queues;
 mod rebuild;
 mod relay;
 mod schema;

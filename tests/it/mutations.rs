@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Asks with one `input` and answers the payload.
-async fn mutate(test: &TestApp, name: &str, input_type: &str, input: Value, fields: &str) -> Value {
+pub async fn mutate(test: &TestApp, name: &str, input_type: &str, input: Value, fields: &str) -> Value {
     let document = format!(
         "mutation($input: {input_type}!) {{ {name}(input: $input) {{ {fields} userErrors {{ code field message }} }} }}"
     );
@@ -14,14 +14,14 @@ async fn mutate(test: &TestApp, name: &str, input_type: &str, input: Value, fiel
 }
 
 /// The same, which must succeed.
-async fn done(test: &TestApp, name: &str, input_type: &str, input: Value, fields: &str) -> Value {
+pub async fn done(test: &TestApp, name: &str, input_type: &str, input: Value, fields: &str) -> Value {
     let payload = mutate(test, name, input_type, input, fields).await;
     assert_eq!(payload["userErrors"], json!([]), "{name}");
     payload
 }
 
 /// The same, which must be refused: the code and the path.
-async fn refused(test: &TestApp, name: &str, input_type: &str, input: Value) -> (String, String) {
+pub async fn refused(test: &TestApp, name: &str, input_type: &str, input: Value) -> (String, String) {
     let payload = mutate(test, name, input_type, input, "__typename").await;
     let error = &payload["userErrors"][0];
     let path =
@@ -29,7 +29,7 @@ async fn refused(test: &TestApp, name: &str, input_type: &str, input: Value) -> 
     (error["code"].as_str().unwrap_or_default().to_owned(), path.unwrap_or_default())
 }
 
-fn because(code: &str, path: &str) -> (String, String) {
+pub fn because(code: &str, path: &str) -> (String, String) {
     (code.to_owned(), path.to_owned())
 }
 
@@ -40,7 +40,7 @@ async fn persona(test: &TestApp, handle: &str) -> Value {
     done(test, "createPersona", "CreatePersonaInput", input, "persona { id }").await["persona"]["id"].clone()
 }
 
-async fn audit_count(test: &TestApp, action: &str) -> usize {
+pub async fn audit_count(test: &TestApp, action: &str) -> usize {
     let document =
         "query($action: String!) { auditLog(filter: { action: [$action] }, first: 100) { nodes { action } } }";
     test.ask(document, json!({ "action": action })).await.data()["auditLog"]["nodes"].as_array().unwrap().len()
@@ -278,6 +278,10 @@ async fn a_task_lives_from_queue_to_replay() {
         json!({ "personaId": persona, "turns": [{ "conversation": "c", "role": "USER", "text": "one two three" }] });
     let turns = done(&test, "appendTurns", "AppendTurnsInput", turns, "turns { tokens role }").await;
     assert_eq!(turns["turns"], json!([{ "tokens": 4, "role": "USER" }]));
+    let future = |at: &str| json!({ "personaId": persona, "turns": [{ "conversation": "c", "role": "USER", "text": "one", "at": at }] });
+    done(&test, "appendTurns", "AppendTurnsInput", future("2026-01-03T12:00:00Z"), "turns { at }").await;
+    let refused = refused(&test, "appendTurns", "AppendTurnsInput", future("2026-01-03T12:00:00.001Z")).await;
+    assert_eq!(refused, because("INVALID", "input.turns.0.at"));
     for silent in ["enqueueTasks", "completeTasks", "appendTurns"] {
         assert_eq!(audit_count(&test, silent).await, 0, "{silent}");
     }

@@ -33,7 +33,7 @@ pub struct TurnInput {
     pub text: String,
     /// Its size in tokens, as your model counts them; estimated when absent, as four thirds of its words.
     pub tokens: Option<u32>,
-    /// When; now when absent.
+    /// When; now when absent, and at most a day ahead.
     pub at: Option<DateTime>,
 }
 
@@ -71,6 +71,10 @@ async fn append(request: &RequestContext, input: AppendTurnsInput) -> Outcome<(V
         let index = index.to_string();
         let at = |name| ["input", "turns", &index, name];
         let text = input::text(&at("text"), turn.text, 16_384)?;
+        let said_at = turn.at.map_or(now, |at| at.0);
+        if said_at > now + episodic::MAX_AHEAD {
+            return Err(UserError::invalid(&at("at"), "this is more than a day in the future").into());
+        }
         turns.push(episodic::Turn {
             id: Uuid::now_v7(),
             persona_id,
@@ -78,7 +82,7 @@ async fn append(request: &RequestContext, input: AppendTurnsInput) -> Outcome<(V
             role: turn.role.into(),
             tokens: turn.tokens.unwrap_or_else(|| estimate(&text)),
             text,
-            at: turn.at.map_or(now, |at| at.0),
+            at: said_at,
         });
     }
     let episodic = request.stores().episodic()?;

@@ -31,7 +31,8 @@ use chrono::{DateTime, SubsecRound, Utc};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Everything that can be changed. Every mutation needs the role EDITOR; those of wallets, money and keys need ADMIN.
+/// Everything that can be changed. Every mutation needs the role EDITOR; those of wallets, money, keys and the settings
+/// of queues need ADMIN.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     persona::PersonaMutation,
@@ -246,7 +247,7 @@ pub fn editor<'a>(context: &async_graphql::Context<'a>) -> Result<&'a RequestCon
     Ok(request)
 }
 
-/// The request, when the caller may change wallets, money and keys.
+/// The request, when the caller may change wallets, money, keys and the settings of queues.
 ///
 /// # Errors
 /// `FORBIDDEN`.

@@ -7,7 +7,7 @@ use crate::graphql::{
     ids::NodeId,
     keys::episodic::{TaskById, TasksOf},
     page::{Connection, Listed, PageArgs},
-    scalars::DateTime,
+    scalars::{DateTime, Duration},
 };
 use async_graphql::{ComplexObject, Context, Enum, ID, Result, SimpleObject};
 use chimera_stores::{
@@ -73,6 +73,8 @@ pub struct Task {
     pub lease: Option<TaskLease>,
     /// While a task with this key is neither completed nor dead, enqueueing another one gives this one.
     pub dedupe_key: Option<String>,
+    /// The key stays taken until then, whatever becomes of the task.
+    pub dedupe_until: Option<DateTime>,
     /// From 0 to 1, as the worker reports.
     pub progress: f32,
     /// What the last failure said.
@@ -110,6 +112,7 @@ impl From<episodic::Task> for Task {
             run_at: task.run_at.into(),
             lease: task.lease.map(lease),
             dedupe_key: task.dedupe_key,
+            dedupe_until: task.dedupe_until.map(DateTime::from),
             progress: task.progress,
             last_error: task.last_error,
             result: task.result,
@@ -147,6 +150,31 @@ impl Task {
     }
 }
 
+/// At most so many tasks handed out in any span of this length.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct RateLimit {
+    /// Tasks; every try of a task counts.
+    pub count: u32,
+    /// The span.
+    pub per: Duration,
+}
+
+/// How tries of tasks ended within a span of time. Counted by minute of the clock: what ended in the minute in which the
+/// span begins counts in proportion to the part of it that lies in the span.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct QueueThroughput {
+    /// Tasks that were completed.
+    pub completed: u64,
+    /// Tries that a worker reported as failed; leases that merely ended are not among them.
+    pub failed: u64,
+}
+
+impl From<episodic::Throughput> for QueueThroughput {
+    fn from(ended: episodic::Throughput) -> Self {
+        Self { completed: ended.completed, failed: ended.failed }
+    }
+}
+
 /// The state of a queue.
 #[derive(Clone, Debug, SimpleObject)]
 #[graphql(complex)]
@@ -165,6 +193,14 @@ pub struct Queue {
     pub completed: u64,
     /// When the oldest ready task became ready.
     pub oldest_ready_at: Option<DateTime>,
+    /// Whether it hands out nothing; see `configureQueue`.
+    pub paused: bool,
+    /// How fast it hands out tasks; null when as fast as they are asked for.
+    pub rate_limit: Option<RateLimit>,
+    /// How tries ended in the last minute.
+    pub last_minute: QueueThroughput,
+    /// How tries ended in the last hour.
+    pub last_hour: QueueThroughput,
 }
 
 impl From<episodic::QueueStats> for Queue {
@@ -177,6 +213,13 @@ impl From<episodic::QueueStats> for Queue {
             dead: stats.dead,
             completed: stats.completed,
             oldest_ready_at: stats.oldest_ready_at.map(DateTime::from),
+            paused: stats.settings.paused,
+            rate_limit: stats
+                .settings
+                .rate_limit
+                .map(|limit| RateLimit { count: limit.count, per: Duration(limit.per) }),
+            last_minute: stats.last_minute.into(),
+            last_hour: stats.last_hour.into(),
         }
     }
 }

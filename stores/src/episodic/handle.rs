@@ -1,6 +1,15 @@
 //! The episodic handle: bounds are checked here once, then every call goes through the guard.
+//!
+//! No adapter sees more than [`Capabilities::max_batch`] items in a call: a larger write is refused, because its parts
+//! would not stand or fall together, and a larger read goes out in parts.
 
-use super::*;
+use super::{
+    bounds::{
+        check_change, check_counter, check_json, check_lease, check_length, check_outcome, check_queue, check_reserve,
+        check_task, check_ttl, check_turn,
+    },
+    *,
+};
 use crate::{
     error::{Store, StoreError},
     guard::{Guard, Idempotence, one_per_key},
@@ -8,10 +17,6 @@ use crate::{
 use std::sync::Arc;
 
 const STORE: Store = Store::Episodic;
-/// The largest payload, result or session, as JSON.
-pub const MAX_JSON_BYTES: usize = 64 * 1024;
-const MAX_LEASE: Duration = Duration::from_secs(24 * 3600);
-const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The episodic handle.
 #[derive(Clone)]
@@ -72,13 +77,8 @@ impl Episodic {
         count: u32,
         lease: Duration,
     ) -> Result<Vec<Task>> {
-        check_queue(queue)?;
-        check_lease(lease)?;
-        check_length("the worker's name", worker, 128)?;
+        check_reserve(queue, worker, count, lease)?;
         self.check_batch(count as usize)?;
-        if count == 0 {
-            return Err(StoreError::invalid(STORE, "at least one task must be asked for"));
-        }
         let call = || self.adapter.reserve(scope, queue, worker, count, lease);
         self.guard.call(scope, "reserve", Idempotence::Once, call).await
     }
@@ -90,6 +90,7 @@ impl Episodic {
         held: &[(Held, Option<f32>)],
         lease: Duration,
     ) -> Result<Vec<Result<Task>>> {
+        self.check_batch(held.len())?;
         check_lease(lease)?;
         if held.iter().any(|(_, progress)| progress.is_some_and(|progress| !(0.0..=1.0).contains(&progress))) {
             return Err(StoreError::invalid(STORE, "progress is not between 0 and 1"));
@@ -100,25 +101,42 @@ impl Episodic {
 
     /// See [`QueueAdapter::settle`].
     pub async fn settle(&self, scope: &Scope, outcomes: &[(Held, Outcome)]) -> Result<Vec<Result<Task>>> {
-        for (_, outcome) in outcomes {
-            if let Outcome::Complete { result: Some(result) } = outcome {
-                check_json("the result", result)?;
-            }
-        }
+        self.check_outcomes(outcomes)?;
         let call = || self.adapter.settle(scope, outcomes);
         one_per_key(STORE, outcomes.len(), self.guard.call(scope, "settle", Idempotence::Once, call).await?)
     }
 
+    /// See [`QueueAdapter::settle_and_reserve`].
+    pub async fn settle_and_reserve(
+        &self,
+        scope: &Scope,
+        outcomes: &[(Held, Outcome)],
+        next: &ReserveRequest,
+    ) -> Result<(Vec<Result<Task>>, Vec<Task>)> {
+        self.check_outcomes(outcomes)?;
+        check_reserve(&next.queue, &next.worker, next.count, next.lease)?;
+        self.check_batch(next.count as usize)?;
+        let call = || self.adapter.settle_and_reserve(scope, outcomes, next);
+        let (settled, reserved) = self.guard.call(scope, "settle_and_reserve", Idempotence::Once, call).await?;
+        Ok((one_per_key(STORE, outcomes.len(), settled)?, reserved))
+    }
+
     /// See [`QueueAdapter::replay`].
     pub async fn replay(&self, scope: &Scope, task_ids: &[Uuid]) -> Result<Vec<Result<Task>>> {
+        self.check_batch(task_ids.len())?;
         let call = || self.adapter.replay(scope, task_ids);
         one_per_key(STORE, task_ids.len(), self.guard.call(scope, "replay", Idempotence::Once, call).await?)
     }
 
     /// See [`QueueAdapter::tasks`].
     pub async fn tasks(&self, scope: &Scope, ids: &[Uuid]) -> Result<Vec<Option<Task>>> {
-        let call = || self.adapter.tasks(scope, ids);
-        one_per_key(STORE, ids.len(), self.guard.call(scope, "tasks", Idempotence::Read, call).await?)
+        let mut tasks = Vec::with_capacity(ids.len());
+        for ids in self.parts(ids) {
+            let call = || self.adapter.tasks(scope, ids);
+            let part = self.guard.call(scope, "tasks", Idempotence::Read, call).await?;
+            tasks.extend(one_per_key(STORE, ids.len(), part)?);
+        }
+        Ok(tasks)
     }
 
     /// See [`QueueAdapter::task_pages`].
@@ -126,29 +144,69 @@ impl Episodic {
         for query in queries {
             query.slice.check(STORE)?;
         }
-        let call = || self.adapter.task_pages(scope, queries);
-        one_per_key(STORE, queries.len(), self.guard.call(scope, "task_pages", Idempotence::Read, call).await?)
+        let mut pages = Vec::with_capacity(queries.len());
+        for queries in self.parts(queries) {
+            let call = || self.adapter.task_pages(scope, queries);
+            let part = self.guard.call(scope, "task_pages", Idempotence::Read, call).await?;
+            pages.extend(one_per_key(STORE, queries.len(), part)?);
+        }
+        Ok(pages)
     }
 
     /// See [`QueueAdapter::queues`].
     pub async fn queues(&self, scope: &Scope, names: &[String]) -> Result<Vec<QueueStats>> {
-        self.guard.call(scope, "queues", Idempotence::Read, || self.adapter.queues(scope, names)).await
+        if names.is_empty() {
+            return self.guard.call(scope, "queues", Idempotence::Read, || self.adapter.queues(scope, names)).await;
+        }
+        let mut stats = Vec::with_capacity(names.len());
+        for names in self.parts(names) {
+            let call = || self.adapter.queues(scope, names);
+            let part = self.guard.call(scope, "queues", Idempotence::Read, call).await?;
+            stats.extend(one_per_key(STORE, names.len(), part)?);
+        }
+        Ok(stats)
+    }
+
+    /// See [`QueueAdapter::configure_queue`]. A change says what becomes of a setting, hence repeatable.
+    pub async fn configure_queue(&self, scope: &Scope, queue: &str, change: &QueueChange) -> Result<QueueSettings> {
+        check_queue(queue)?;
+        check_change(change)?;
+        let call = || self.adapter.configure_queue(scope, queue, change);
+        self.guard.call(scope, "configure_queue", Idempotence::Read, call).await
+    }
+
+    /// See [`CounterAdapter::counts`].
+    pub async fn counts(&self, scope: &Scope, requests: &[CounterRequest]) -> Result<Vec<Counted>> {
+        self.check_batch(requests.len())?;
+        requests.iter().try_for_each(check_counter)?;
+        let call = || self.adapter.counts(scope, requests);
+        one_per_key(STORE, requests.len(), self.guard.call(scope, "counts", Idempotence::Once, call).await?)
+    }
+
+    /// [`Self::counts`] of one request.
+    pub async fn count(&self, scope: &Scope, key: &str, window: Duration, cost: u32, limit: u32) -> Result<Counted> {
+        let request = CounterRequest { key: key.to_owned(), window, cost, limit };
+        let counted = self.counts(scope, &[request]).await?;
+        counted.into_iter().next().ok_or_else(|| StoreError::invalid(STORE, "the counter was not answered"))
     }
 
     /// See [`ConversationAdapter::append_turns`]. Idempotent by id, hence repeatable.
     pub async fn append_turns(&self, scope: &Scope, turns: &[Turn]) -> Result<()> {
         self.check_batch(turns.len())?;
-        for turn in turns {
-            check_length("the conversation's name", &turn.conversation, 128)?;
-            check_length("the text", &turn.text, 16_384)?;
-        }
+        let now = self.adapter.now();
+        turns.iter().try_for_each(|turn| check_turn(turn, now))?;
         self.guard.call(scope, "append_turns", Idempotence::Read, || self.adapter.append_turns(scope, turns)).await
     }
 
     /// See [`ConversationAdapter::windows`].
     pub async fn windows(&self, scope: &Scope, queries: &[WindowQuery]) -> Result<Vec<Vec<Turn>>> {
-        let call = || self.adapter.windows(scope, queries);
-        one_per_key(STORE, queries.len(), self.guard.call(scope, "windows", Idempotence::Read, call).await?)
+        let mut windows = Vec::with_capacity(queries.len());
+        for queries in self.parts(queries) {
+            let call = || self.adapter.windows(scope, queries);
+            let part = self.guard.call(scope, "windows", Idempotence::Read, call).await?;
+            windows.extend(one_per_key(STORE, queries.len(), part)?);
+        }
+        Ok(windows)
     }
 
     /// See [`ConversationAdapter::put_session`].
@@ -190,6 +248,16 @@ impl Episodic {
         self.guard.call(scope, "subscribe", Idempotence::Read, || self.adapter.subscribe(scope, topic)).await
     }
 
+    fn check_outcomes(&self, outcomes: &[(Held, Outcome)]) -> Result<()> {
+        self.check_batch(outcomes.len())?;
+        outcomes.iter().try_for_each(|(_, outcome)| check_outcome(outcome))
+    }
+
+    /// A read's keys in parts that the adapter takes; none when there are no keys.
+    fn parts<'a, T>(&self, keys: &'a [T]) -> std::slice::Chunks<'a, T> {
+        keys.chunks(self.adapter.capabilities().max_batch.max(1))
+    }
+
     fn check_batch(&self, size: usize) -> Result<()> {
         let max = self.adapter.capabilities().max_batch;
         if size > max {
@@ -197,59 +265,4 @@ impl Episodic {
         }
         Ok(())
     }
-}
-
-fn check_task(task: &NewTask) -> Result<()> {
-    check_queue(&task.queue)?;
-    check_length("the task's kind", &task.kind, 64)?;
-    check_json("the payload", &task.payload)?;
-    if let Some(key) = &task.dedupe_key {
-        check_length("the dedupe key", key, 128)?;
-    }
-    if !(-100..=100).contains(&task.priority) {
-        return Err(StoreError::invalid(STORE, "the priority is not between -100 and 100"));
-    }
-    if !(1..=100).contains(&task.max_attempts) {
-        return Err(StoreError::invalid(STORE, "the attempts are not between 1 and 100"));
-    }
-    if task.delay > Duration::from_secs(366 * 24 * 3600) {
-        return Err(StoreError::invalid(STORE, "the delay is longer than a year"));
-    }
-    Ok(())
-}
-
-fn check_queue(name: &str) -> Result<()> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-        return Err(StoreError::invalid(STORE, "a queue's name has 1 to 64 of a-z, 0-9, `_`, `.` and `-`"));
-    }
-    Ok(())
-}
-
-fn check_lease(lease: Duration) -> Result<()> {
-    if lease < Duration::from_secs(1) || lease > MAX_LEASE {
-        return Err(StoreError::invalid(STORE, "a lease lasts from a second to a day"));
-    }
-    Ok(())
-}
-
-fn check_ttl(ttl: Duration) -> Result<()> {
-    if ttl.is_zero() || ttl > MAX_TTL {
-        return Err(StoreError::invalid(STORE, "a session lasts for more than no time and at most a year"));
-    }
-    Ok(())
-}
-
-fn check_length(what: &str, text: &str, max: usize) -> Result<()> {
-    if text.is_empty() || text.len() > max {
-        return Err(StoreError::invalid(STORE, format!("{what} has 1 to {max} bytes")));
-    }
-    Ok(())
-}
-
-fn check_json(what: &str, value: &serde_json::Value) -> Result<()> {
-    if value.to_string().len() > MAX_JSON_BYTES {
-        return Err(StoreError::invalid(STORE, format!("{what} is larger than {MAX_JSON_BYTES} bytes of JSON")));
-    }
-    Ok(())
 }

@@ -3,13 +3,21 @@
 //! Queues deliver at least once. A reserved task belongs to its worker until the lease ends; every later call about it
 //! must show the lease's token, so that a worker whose lease has passed cannot acknowledge what another one now holds.
 
+mod bounds;
+mod counter;
 mod embedded;
 mod handle;
+mod meter;
 mod redis;
+mod settings;
 
+pub use bounds::{MAX_AHEAD, MAX_JSON_BYTES, is_queue_name};
+pub use counter::{Counted, CounterAdapter, CounterRequest, MAX_COUNT};
 pub use embedded::EmbeddedEpisodic;
 pub use handle::Episodic;
+pub use meter::{KEPT_MINUTES, Throughput, minute_of};
 pub use redis::RedisEpisodic;
+pub use settings::{MAX_RATE_COUNT, QueueChange, QueueSettings, RateLimit};
 
 use crate::{
     Finding, Result, Scope,
@@ -78,6 +86,9 @@ pub struct Task {
     pub lease: Option<Lease>,
     /// While a task with this key is not completed nor dead, enqueueing another one gives this one.
     pub dedupe_key: Option<String>,
+    /// The key stays taken until then, whatever becomes of the task; a completed task is remembered at least as long.
+    #[serde(default)]
+    pub dedupe_until: Option<DateTime<Utc>>,
     /// From 0 to 1, as the worker reports.
     pub progress: f32,
     /// What the last failure said.
@@ -113,6 +124,22 @@ pub struct NewTask {
     pub max_attempts: u32,
     /// See [`Task::dedupe_key`]; up to 128 bytes.
     pub dedupe_key: Option<String>,
+    /// Keeps the key taken for so long from now on, even when the task is done or dead: from a second to a week, and
+    /// only with a key. `None` gives it back when the task is completed or dead.
+    pub dedupe_for: Option<Duration>,
+}
+
+/// What a worker asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReserveRequest {
+    /// From which queue.
+    pub queue: String,
+    /// Who asks: 1 to 128 bytes.
+    pub worker: String,
+    /// At most so many: 1 to [`Capabilities::max_batch`].
+    pub count: u32,
+    /// For how long: a second to a day.
+    pub lease: Duration,
 }
 
 /// What became of a [`NewTask`].
@@ -182,6 +209,12 @@ pub struct QueueStats {
     pub completed: u64,
     /// When the oldest ready task became ready.
     pub oldest_ready_at: Option<DateTime<Utc>>,
+    /// Whether and how fast it hands out tasks.
+    pub settings: QueueSettings,
+    /// How tries ended in the last minute; see [`Throughput::within`].
+    pub last_minute: Throughput,
+    /// How tries ended in the last hour.
+    pub last_hour: Throughput,
 }
 
 /// One utterance of a conversation.
@@ -199,7 +232,7 @@ pub struct Turn {
     pub text: String,
     /// Its size in tokens, as the caller's model counts them.
     pub tokens: u32,
-    /// When.
+    /// When; at most [`MAX_AHEAD`] of the store's clock.
     pub at: DateTime<Utc>,
 }
 
@@ -259,7 +292,7 @@ pub struct Capabilities {
     pub adapter: &'static str,
     /// Where it is, without secrets.
     pub place: String,
-    /// Tasks of one enqueue or reserve at the most.
+    /// Items of one call at the most. The handle refuses larger writes and cuts larger reads into several calls.
     pub max_batch: usize,
     /// How long turns are remembered, in seconds.
     pub window_seconds: u64,
@@ -279,6 +312,7 @@ pub trait QueueAdapter: Send + Sync + 'static {
 
     /// Hands up to `count` ready tasks to `worker`: highest priority first, then the longest waiting. A task whose lease
     /// has ended counts as ready again (or dead, when its attempts are used up). Atomic: no task goes to two workers.
+    /// None while the queue is paused; no more than its [`RateLimit`] has room for.
     async fn reserve(&self, scope: &Scope, queue: &str, worker: &str, count: u32, lease: Duration)
     -> Result<Vec<Task>>;
 
@@ -293,8 +327,18 @@ pub trait QueueAdapter: Send + Sync + 'static {
     /// Ends tries; one result per hold, `Conflict` when it is lost.
     async fn settle(&self, scope: &Scope, outcomes: &[(Held, Outcome)]) -> Result<Vec<Result<Task>>>;
 
+    /// Settles as [`Self::settle`] does and then reserves as [`Self::reserve`] does, in one round trip: nothing comes in
+    /// between, and a lost hold does not keep the next tasks back. Of one queue: a hold on a task of another queue than
+    /// `next`'s is `Conflict`, as one that is lost.
+    async fn settle_and_reserve(
+        &self,
+        scope: &Scope,
+        outcomes: &[(Held, Outcome)],
+        next: &ReserveRequest,
+    ) -> Result<(Vec<Result<Task>>, Vec<Task>)>;
+
     /// Makes dead tasks ready again with their attempts forgotten; one result per id, `NotFound` when there is none
-    /// such, `Conflict` when it is not dead.
+    /// such, `Conflict` when it is not dead or another task has its dedupe key.
     async fn replay(&self, scope: &Scope, task_ids: &[Uuid]) -> Result<Vec<Result<Task>>>;
 
     /// Tasks by id, one result per id; absent is `None`.
@@ -303,8 +347,13 @@ pub trait QueueAdapter: Send + Sync + 'static {
     /// One page per query.
     async fn task_pages(&self, scope: &Scope, queries: &[TaskPageQuery]) -> Result<Vec<Page<Task>>>;
 
-    /// The state of the named queues (an unknown one is all zero), or of all by name when none is named.
+    /// The state of the named queues (an unknown one is all zero), or when none is named of all, by name, that have
+    /// tasks or settings other than the default ones.
     async fn queues(&self, scope: &Scope, names: &[String]) -> Result<Vec<QueueStats>>;
+
+    /// Changes a queue's settings and gives the new ones. The queue need not exist; its settings stay when its last
+    /// task is gone. Atomic: two changes of different settings both count.
+    async fn configure_queue(&self, scope: &Scope, queue: &str, change: &QueueChange) -> Result<QueueSettings>;
 }
 
 /// Windows, sessions and live events. Another organisation's behave as absent.
@@ -334,9 +383,12 @@ pub trait ConversationAdapter: Send + Sync + 'static {
 
 /// What an episodic store implements.
 #[async_trait]
-pub trait EpisodicAdapter: QueueAdapter + ConversationAdapter {
+pub trait EpisodicAdapter: QueueAdapter + ConversationAdapter + CounterAdapter {
     /// Limits and properties.
     fn capabilities(&self) -> Capabilities;
+
+    /// The time by the clock that every decision of the store is taken by.
+    fn now(&self) -> DateTime<Utc>;
 
     /// Answers when the store can be read and written.
     async fn health(&self) -> Result<()>;

@@ -14,7 +14,9 @@
 //! whose answer was lost wait for the end of their lease like those of a worker that died.
 
 mod connection;
+mod control;
 mod conversation;
+mod counter;
 mod fault;
 mod keys;
 mod known;
@@ -31,7 +33,8 @@ mod task;
 use super::{Capabilities, EpisodicAdapter};
 use crate::{Address, Clock, Finding, Result};
 use async_trait::async_trait;
-use connection::{Call, Server};
+use chrono::{DateTime, Utc};
+use connection::Server;
 use keys::Keys;
 use known::Known;
 use moment::Moment;
@@ -74,12 +77,18 @@ impl RedisEpisodic {
             durable: state::is_durable(nodes.as_deref()),
             shared: true,
         };
-        let topics = Topics::new(server.nodes().to_vec());
-        let store = Self { server: Arc::new(server), keys, known: Known::default(), topics, clock, capabilities };
+        let server = Arc::new(server);
+        let topics = Topics::new(server.clone(), keys.live());
+        let store = Self { server, keys, known: Known::default(), topics, clock, capabilities };
         store.probe().await?;
         // An access list that forbids channels shows here, not when the first event is lost.
-        store.server.one(Call::publish(&store.keys.probe_channel(), b"")).await?;
+        store.topics.probe().await?;
         Ok(store)
+    }
+
+    /// Whether the names of keys and channels may begin with this.
+    pub fn is_prefix(prefix: &str) -> bool {
+        Keys::is_prefix(prefix)
     }
 
     fn moment(&self) -> Moment {
@@ -96,6 +105,10 @@ impl RedisEpisodic {
 impl EpisodicAdapter for RedisEpisodic {
     fn capabilities(&self) -> Capabilities {
         self.capabilities.clone()
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     async fn health(&self) -> Result<()> {

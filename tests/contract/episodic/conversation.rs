@@ -156,6 +156,22 @@ pub async fn wrong_turns_are_invalid(world: World<Episodic>) {
     assert_eq!(seen(&world, window()).await, [1]);
 }
 
+pub async fn a_turn_is_at_most_a_day_ahead(world: World<Episodic>) {
+    let ahead = |number, millis| {
+        let at = world.clock.now() + TimeDelta::milliseconds(millis);
+        Turn { at, ..turn(&world, number, 0) }
+    };
+    let day = 86_400_000;
+    let refused = world.handle.append_turns(&world.scope, &[turn(&world, 1, 0), ahead(2, day + 1)]).await;
+    assert_eq!(kind(refused), ErrorKind::Invalid);
+    assert_eq!(seen(&world, window()).await, [], "and nothing of the batch is kept");
+    world.handle.append_turns(&world.scope, &[turn(&world, 1, 0), ahead(2, day)]).await.unwrap();
+    assert_eq!(seen(&world, window()).await, [1, 2]);
+    world.pass(1);
+    world.handle.append_turns(&world.scope, &[ahead(3, day)]).await.unwrap();
+    assert_eq!(seen(&world, WindowQuery { max_turns: 2, ..window() }).await, [2, 3]);
+}
+
 pub async fn a_session_is_read_and_replaced(world: World<Episodic>) {
     let (handle, scope) = (&world.handle, &world.scope);
     assert_eq!(handle.session(scope, "id", None).await.unwrap(), None);

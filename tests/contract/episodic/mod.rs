@@ -4,10 +4,13 @@
 //! world's clock, and what an answer may leave open (the ends of a page, the jitter of a back-off) is left open here.
 
 mod conversation;
+mod counting;
+mod deduplication;
 mod listing;
 mod queue;
 mod settling;
 mod sharing;
+mod steering;
 
 use crate::{Adapter, Case, World, servers};
 use chimera_stores::{
@@ -71,6 +74,7 @@ pub const CASES: &[Case<Episodic>] = cases!(
         out_of_bounds_tasks_fail_alone,
         wrong_arguments_are_invalid,
         an_over_limit_batch_is_invalid,
+        an_over_limit_read_answers_every_key,
         payloads_of_any_shape_come_back_as_they_went,
         stats_count_every_state,
         stats_of_an_unknown_queue_are_zero,
@@ -122,6 +126,7 @@ pub const CASES: &[Case<Episodic>] = cases!(
         old_turns_are_forgotten,
         concurrent_turns_all_arrive,
         wrong_turns_are_invalid,
+        a_turn_is_at_most_a_day_ahead,
         a_session_is_read_and_replaced,
         a_session_expires_and_its_id_is_free_again,
         a_touch_prolongs_a_session,
@@ -131,6 +136,50 @@ pub const CASES: &[Case<Episodic>] = cases!(
         topics_are_separate,
         a_slow_subscriber_loses_the_oldest,
         a_departed_subscriber_disturbs_nobody,
+    },
+    steering::{
+        a_worker_settles_and_reserves_in_one_call,
+        a_lost_hold_does_not_keep_the_next_tasks_back,
+        settling_and_reserving_is_of_one_queue,
+        a_failed_try_does_not_come_back_in_the_same_call,
+        workers_that_settle_and_reserve_share_no_task,
+        wrong_work_is_invalid,
+        a_paused_queue_hands_out_nothing,
+        a_lease_ends_while_its_queue_is_paused,
+        a_rate_limit_holds_in_any_window,
+        a_rate_limit_ends_to_the_millisecond,
+        a_rate_limit_can_be_changed_and_removed,
+        a_rate_limit_holds_among_many_workers,
+        a_clock_that_jumps_back_stops_no_queue_for_longer_than_its_limit_says,
+        settings_are_of_one_queue_and_one_organization,
+        a_queue_with_settings_is_listed_without_tasks,
+        settings_outlast_tasks_and_restarts,
+        concurrent_changes_of_different_settings_all_count,
+        wrong_settings_are_invalid,
+        throughput_slides_over_a_minute_and_an_hour,
+        a_lease_that_ends_is_no_reported_failure,
+    },
+    deduplication::{
+        a_dedupe_window_outlasts_its_task,
+        a_dedupe_window_ends_before_an_open_task_does,
+        a_dedupe_window_runs_from_enqueueing,
+        a_completed_task_is_remembered_as_long_as_its_window,
+        a_dedupe_window_outlasts_a_restart,
+        a_dead_task_is_replayed_within_its_own_window,
+        a_clock_that_jumps_back_gives_no_key_twice,
+        windows_are_of_one_organization,
+        concurrent_enqueues_in_a_window_make_one_task,
+        wrong_dedupe_windows_fail_alone,
+    },
+    counting::{
+        a_counter_allows_up_to_its_limit,
+        what_was_used_fades_out_over_the_next_window,
+        counters_move_back_with_the_clock,
+        counters_are_told_apart_by_organization_key_and_window,
+        a_batch_of_counters_answers_in_order,
+        concurrent_counts_never_pass_the_limit,
+        great_counts_are_exact,
+        wrong_counters_are_invalid,
     },
 );
 
@@ -154,6 +203,7 @@ fn task(number: u128) -> NewTask {
         delay: Duration::ZERO,
         max_attempts: 3,
         dedupe_key: None,
+        dedupe_for: None,
     }
 }
 

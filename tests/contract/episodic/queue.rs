@@ -2,8 +2,8 @@
 
 use super::*;
 use chimera_stores::{
-    Clock,
-    episodic::{QueueStats, TaskState},
+    Clock, Slice,
+    episodic::{QueueStats, TaskPageQuery, TaskState, Throughput, Turn, TurnRole, WindowQuery},
 };
 use serde_json::json;
 
@@ -190,6 +190,58 @@ pub async fn an_over_limit_batch_is_invalid(world: World<Episodic>) {
     let count = u32::try_from(max).unwrap() + 1;
     assert_eq!(kind(world.handle.reserve(&world.scope, "render", "w", count, LEASE).await), ErrorKind::Invalid);
     assert_eq!(world.reserve(1).await, []);
+    // None of these is looked at, and so none of the one that is real.
+    world.enqueue(&[task(1)]).await;
+    let held = hold(&world.reserve(1).await[0]);
+    let (handle, scope) = (&world.handle, &world.scope);
+    assert_eq!(kind(handle.heartbeat(scope, &vec![(held, None); max + 1], LEASE).await), ErrorKind::Invalid);
+    assert_eq!(kind(handle.settle(scope, &vec![(held, done()); max + 1]).await), ErrorKind::Invalid);
+    assert_eq!(kind(handle.replay(scope, &vec![id(1); max + 1]).await), ErrorKind::Invalid);
+    assert_eq!(world.task(1).await.unwrap().state, TaskState::Leased);
+}
+
+pub async fn an_over_limit_read_answers_every_key(world: World<Episodic>) {
+    let (handle, scope) = (&world.handle, &world.scope);
+    world.enqueue(&[task(1)]).await;
+    let persona_id = id(50);
+    let said = Turn {
+        id: id(2),
+        persona_id,
+        conversation: "fans".to_owned(),
+        role: TurnRole::User,
+        text: "hello".to_owned(),
+        tokens: 1,
+        at: world.clock.now(),
+    };
+    handle.append_turns(scope, std::slice::from_ref(&said)).await.unwrap();
+    let many = handle.capabilities().max_batch * 2 + 1;
+    let last = |number: usize| number + 1 == many;
+    let ids: Vec<Uuid> = (0..many).map(|number| if last(number) { id(1) } else { id(9) }).collect();
+    let tasks = handle.tasks(scope, &ids).await.unwrap();
+    let found: Vec<usize> = (0..many).filter(|number| tasks[*number].is_some()).collect();
+    assert_eq!((tasks.len(), found), (many, vec![many - 1]));
+    let name = |number| if last(number) { "render" } else { "none" };
+    let names: Vec<String> = (0..many).map(|number| name(number).to_owned()).collect();
+    let stats = handle.queues(scope, &names).await.unwrap();
+    assert_eq!((stats.len(), stats[many - 1].ready, stats[0].ready), (many, 1, 0));
+    let page = |number| TaskPageQuery {
+        persona_id: None,
+        campaign_id: None,
+        queue: Some(name(number).to_owned()),
+        states: vec![],
+        slice: Slice::first(1),
+    };
+    let pages = handle.task_pages(scope, &(0..many).map(page).collect::<Vec<_>>()).await.unwrap();
+    assert_eq!((pages.len(), pages[many - 1].items.len(), pages[0].items.len()), (many, 1, 0));
+    let window = |number| WindowQuery {
+        persona_id: if last(number) { persona_id } else { id(51) },
+        conversation: None,
+        max_age: Duration::from_secs(60),
+        max_turns: 1,
+        max_tokens: None,
+    };
+    let windows = handle.windows(scope, &(0..many).map(window).collect::<Vec<_>>()).await.unwrap();
+    assert_eq!((windows.len(), &windows[many - 1], &windows[0]), (many, &vec![said], &vec![]));
 }
 
 pub async fn payloads_of_any_shape_come_back_as_they_went(world: World<Episodic>) {
@@ -240,6 +292,9 @@ pub async fn stats_count_every_state(world: World<Episodic>) {
             dead: 1,
             completed: 1,
             oldest_ready_at: Some(start + Duration::from_secs(5)),
+            last_minute: Throughput { completed: 1, failed: 1 },
+            last_hour: Throughput { completed: 1, failed: 1 },
+            ..QueueStats::default()
         },
     ];
     assert_eq!(stats, expected);

@@ -280,6 +280,7 @@ impl Parents {
             delay: Duration::ZERO,
             max_attempts: 1,
             dedupe_key: None,
+            dedupe_for: None,
         }
     }
 

@@ -1,18 +1,25 @@
-//! Queues: enqueueing, and what workers do with tasks. Not audited: see the module above.
+//! Queues: enqueueing, what workers do with tasks, and what administrators set. Only the last is audited: see the
+//! module above.
 //!
 //! Every item of a batch succeeds or fails on its own, as the store's do; answers stand in the order of the argument.
 
 mod events;
+mod settings;
 mod work;
 
 pub use events::{TASKS_TOPIC, TaskEvent};
+pub use settings::{ConfigureQueueInput, RateLimitInput};
 pub use work::{
     CompleteTasksInput, CompletedTaskInput, FailTasksInput, FailedTaskInput, HeartbeatTasksInput, HeldTaskInput,
-    ReplayTasksInput, ReserveTasksInput,
+    ReplayTasksInput, ReserveTasksInput, WorkTasksInput,
 };
 
-use super::{Outcome, UserError, batch::Batch, editor, input, payload};
-use crate::graphql::{context::RequestContext, scalars::Duration, types::task::Task};
+use super::{Outcome, UserError, admin, batch::Batch, editor, input, payload};
+use crate::graphql::{
+    context::RequestContext,
+    scalars::Duration,
+    types::task::{Queue, Task},
+};
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use chimera_stores::episodic::{Enqueued, NewTask};
 use uuid::Uuid;
@@ -54,6 +61,9 @@ pub struct NewTaskInput {
     pub max_attempts: u32,
     /// While a task with this key is neither completed nor dead, enqueueing another one gives this one: 1 to 128 bytes.
     pub dedupe_key: Option<String>,
+    /// Keeps the key taken for so long from now on, even when the task is done or dead: from a second to a week, and
+    /// only with a key. Until then the completed task is remembered.
+    pub dedupe_for: Option<Duration>,
 }
 
 /// A task in its queue.
@@ -106,10 +116,30 @@ payload! {
 }
 
 payload! {
+    /// What became of `workTasks`.
+    direct WorkTasksPayload {
+        /// The tasks that were reported as done, in the order of the argument; null where the hold is lost.
+        completed: Vec<Option<Task>>,
+        /// The tasks that were reported as failed, in the order of the argument; null where the hold is lost.
+        failed: Vec<Option<Task>>,
+        /// The tasks now held by the worker, each with its lease; none when the queue has none to hand out.
+        reserved: Vec<Task>
+    }
+}
+
+payload! {
     /// What became of `replayTasks`.
     direct ReplayTasksPayload {
         /// The tasks in the order of the argument; null where one is not dead.
         tasks: Vec<Option<Task>>
+    }
+}
+
+payload! {
+    /// What became of `configureQueue`.
+    direct ConfigureQueuePayload {
+        /// The queue with its new settings.
+        queue: Queue
     }
 }
 
@@ -129,7 +159,8 @@ impl TaskMutation {
     }
 
     /// Hands ready tasks to a worker: highest priority first, then the longest waiting. A task whose lease has ended is
-    /// handed out again, so work must be repeatable. Does not appear in the audit log.
+    /// handed out again, so work must be repeatable. None while the queue is paused, and no more than its rate limit has
+    /// room for. Does not appear in the audit log.
     async fn reserve_tasks(
         &self,
         context: &Context<'_>,
@@ -163,6 +194,27 @@ impl TaskMutation {
         #[graphql(desc = "The holds and reasons.")] input: FailTasksInput,
     ) -> Result<Option<FailTasksPayload>> {
         FailTasksPayload::of(work::fail(editor(context)?, input).await)
+    }
+
+    /// Reports tasks as done or failed, each on its own, and then hands the worker its next ones: what `completeTasks`,
+    /// `failTasks` and `reserveTasks` do, in one step and one round trip. All tasks are of one queue: a hold on a task
+    /// of another queue counts as lost. A lost hold does not keep the next tasks back. Does not appear in the audit log.
+    async fn work_tasks(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What is done, what failed, and what the worker asks for.")] input: WorkTasksInput,
+    ) -> Result<Option<WorkTasksPayload>> {
+        WorkTasksPayload::of(work::work(editor(context)?, input).await)
+    }
+
+    /// Pauses or resumes a queue, or changes how fast it hands out tasks. Needs the role ADMIN. The queue need not have
+    /// tasks yet. Every request is in the audit log before the queue is changed.
+    async fn configure_queue(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The queue, and what is to be changed.")] input: ConfigureQueueInput,
+    ) -> Result<Option<ConfigureQueuePayload>> {
+        ConfigureQueuePayload::of(settings::configure(admin(context)?, input).await)
     }
 
     /// Makes dead tasks ready again with their attempts forgotten, each on its own. Does not appear in the audit log.
@@ -204,6 +256,18 @@ fn read(index: &str, task: NewTaskInput) -> Outcome<NewTask> {
     if !(1..=100).contains(&task.max_attempts) {
         return Err(UserError::invalid(&at("maxAttempts"), "this is not between 1 and 100").into());
     }
+    let dedupe_key = input::optional(&at("dedupeKey"), task.dedupe_key, 128)?;
+    if let Some(window) = task.dedupe_for {
+        let bounds = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
+        let refused = match dedupe_key {
+            None => Some("a dedupe window needs a dedupe key"),
+            Some(_) if !bounds.contains(&window) => Some("a dedupe window lasts from a second to a week"),
+            Some(_) => None,
+        };
+        if let Some(message) = refused {
+            return Err(UserError::invalid(&at("dedupeFor"), message).into());
+        }
+    }
     Ok(NewTask {
         id: Uuid::now_v7(),
         queue: input::text(&at("queue"), task.queue, 64)?,
@@ -214,7 +278,8 @@ fn read(index: &str, task: NewTaskInput) -> Outcome<NewTask> {
         campaign_id: task.campaign_id.map(|id| input::campaign_id(&id, &at("campaignId"))).transpose()?,
         delay: task.delay.0,
         max_attempts: task.max_attempts,
-        dedupe_key: input::optional(&at("dedupeKey"), task.dedupe_key, 128)?,
+        dedupe_key,
+        dedupe_for: task.dedupe_for.map(|window| window.0),
     })
 }
 

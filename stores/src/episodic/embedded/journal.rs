@@ -24,6 +24,12 @@ pub(super) const PROGRESS: u8 = 2;
 pub(super) const TURN: u8 = 3;
 /// Sessions.
 pub(super) const SESSION: u8 = 4;
+/// The settings of a queue, when they are not the default ones.
+pub(super) const SETTINGS: u8 = 5;
+/// How many tasks a queue with a rate limit handed out at a time.
+pub(super) const HANDED: u8 = 6;
+/// How tries ended in a minute.
+pub(super) const MINUTE: u8 = 7;
 
 /// One decision about one organisation.
 pub(super) struct Batch {

@@ -16,7 +16,10 @@
 //!
 //! Changes of an organisation nobody asks for are caught up with once a minute, by whoever comes.
 
+mod control;
+mod counter;
 mod journal;
+mod keys;
 mod pages;
 mod queue;
 mod session;
@@ -59,17 +62,19 @@ struct Organization {
     queues: queue::Queues,
     windows: window::Windows,
     sessions: session::Sessions,
+    counters: counter::Counters,
 }
 
 impl Organization {
     fn tick(&mut self, batch: &mut Batch) -> Result<()> {
         self.windows.tick(batch);
         self.sessions.tick(batch);
+        self.counters.tick(batch);
         self.queues.tick(batch)
     }
 
     fn is_empty(&self) -> bool {
-        self.queues.is_empty() && self.windows.is_empty() && self.sessions.is_empty()
+        self.queues.is_empty() && self.windows.is_empty() && self.sessions.is_empty() && self.counters.is_empty()
     }
 }
 
@@ -208,6 +213,17 @@ fn load(records: Vec<Record>) -> Result<HashMap<Uuid, Organization>> {
             }
             journal::TURN => organization.windows.load(journal::decode(&value)?),
             journal::SESSION => organization.sessions.load(journal::decode(&value)?),
+            journal::SETTINGS => {
+                organization.queues.control(control::queue_of(rest)?).load(journal::decode(&value)?);
+            }
+            journal::HANDED => {
+                let (queue, micros) = control::split_numbered(rest)?;
+                organization.queues.control(queue).load_handed(micros, journal::decode(&value)?)?;
+            }
+            journal::MINUTE => {
+                let (queue, minute) = control::split_numbered(rest)?;
+                organization.queues.load_minute(queue, minute, journal::decode(&value)?);
+            }
             _ => return Err(journal::senseless()),
         }
     }
@@ -270,12 +286,22 @@ impl QueueAdapter for EmbeddedEpisodic {
     }
 
     async fn settle(&self, scope: &Scope, outcomes: &[(Held, Outcome)]) -> Result<Vec<Result<Task>>> {
-        self.decide(scope, |organization, batch| {
-            let settle = |(held, outcome): &(Held, Outcome)| organization.queues.settle(batch, *held, outcome);
-            Ok(outcomes.iter().map(settle).collect())
-        })
-        .await
-        .map(tasks_of)
+        self.decide(scope, |organization, batch| organization.queues.settle(batch, outcomes, None)).await.map(tasks_of)
+    }
+
+    async fn settle_and_reserve(
+        &self,
+        scope: &Scope,
+        outcomes: &[(Held, Outcome)],
+        next: &ReserveRequest,
+    ) -> Result<(Vec<Result<Task>>, Vec<Task>)> {
+        let work = |organization: &mut Organization, batch: &mut Batch| {
+            let settled = organization.queues.settle(batch, outcomes, Some(&next.queue))?;
+            let ReserveRequest { queue, worker, count, lease } = next;
+            Ok((settled, organization.queues.reserve(batch, queue, worker, *count, *lease)?))
+        };
+        let (settled, reserved) = self.decide(scope, work).await?;
+        Ok((tasks_of(settled), reserved.iter().map(Entry::task).collect()))
     }
 
     async fn replay(&self, scope: &Scope, task_ids: &[Uuid]) -> Result<Vec<Result<Task>>> {
@@ -301,7 +327,21 @@ impl QueueAdapter for EmbeddedEpisodic {
     }
 
     async fn queues(&self, scope: &Scope, names: &[String]) -> Result<Vec<QueueStats>> {
-        self.decide(scope, |organization, _| Ok(organization.queues.stats(names))).await
+        self.decide(scope, |organization, batch| Ok(organization.queues.stats(batch, names))).await
+    }
+
+    async fn configure_queue(&self, scope: &Scope, queue: &str, change: &QueueChange) -> Result<QueueSettings> {
+        self.decide(scope, |organization, batch| organization.queues.configure(batch, queue, change)).await
+    }
+}
+
+#[async_trait]
+impl CounterAdapter for EmbeddedEpisodic {
+    async fn counts(&self, scope: &Scope, requests: &[CounterRequest]) -> Result<Vec<Counted>> {
+        self.decide(scope, |organization, batch| {
+            Ok(requests.iter().map(|request| organization.counters.count(batch, request)).collect())
+        })
+        .await
     }
 }
 
@@ -367,6 +407,10 @@ impl EpisodicAdapter for EmbeddedEpisodic {
             durable: true,
             shared: false,
         }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     async fn health(&self) -> Result<()> {

@@ -8,9 +8,14 @@
 //! Every index is ordered, so that a decision about one task costs the logarithm of their number.
 
 use super::{
-    super::{Held, Lease, NewTask, Outcome, QueueStats, TaskPageQuery, TaskState, retry_delay},
+    super::{
+        Held, KEPT_MINUTES, Lease, NewTask, Outcome, QueueChange, QueueSettings, QueueStats, TaskPageQuery, TaskState,
+        Throughput, minute_of, retry_delay,
+    },
     COMPLETED_SECONDS,
-    journal::{Batch, PROGRESS, TASK, earlier, encode, later, senseless},
+    control::Control,
+    journal::{Batch, PROGRESS, TASK, encode, later, senseless},
+    keys::Keys,
     pages::Lists,
     task::{Body, Entry, Progress},
 };
@@ -30,9 +35,10 @@ const MAX_ERROR_BYTES: usize = 1024;
 
 type Times = BTreeSet<(DateTime<Utc>, Uuid)>;
 
-/// One queue: what can be reserved, and how many there are of each state.
+/// One queue: what can be reserved, how many there are of each state, and what is set of it.
 #[derive(Default)]
 struct Queue {
+    control: Control,
     ready: BTreeMap<Reverse<i32>, Times>,
     counts: BTreeMap<TaskState, u64>,
 }
@@ -41,8 +47,10 @@ struct Queue {
 #[derive(Default)]
 pub(super) struct Queues {
     entries: HashMap<Uuid, Entry>,
-    keys: HashMap<String, Uuid>,
+    keys: Keys,
     queues: BTreeMap<String, Queue>,
+    /// Every minute that is kept of a queue.
+    minutes: BTreeSet<(i64, String)>,
     delayed: Times,
     leased: Times,
     completed: Times,
@@ -51,7 +59,18 @@ pub(super) struct Queues {
 
 impl Queues {
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.queues.is_empty()
+    }
+
+    /// What is set of a queue; there is no need for it to be there.
+    pub(super) fn control(&mut self, queue: &str) -> &mut Control {
+        &mut self.queues.entry(queue.to_owned()).or_default().control
+    }
+
+    /// Takes in a minute read from disk.
+    pub(super) fn load_minute(&mut self, queue: &str, minute: i64, ended: Throughput) {
+        self.minutes.insert((minute, queue.to_owned()));
+        self.control(queue).load_minute(minute, ended);
     }
 
     /// Takes in a task read from disk.
@@ -84,13 +103,24 @@ impl Queues {
             }
             self.replace(&entry, next, number);
         }
-        let horizon = earlier(batch.now, Duration::from_secs(COMPLETED_SECONDS));
-        while let Some(entry) = self.due(&self.completed, horizon) {
+        while let Some(entry) = self.due(&self.completed, batch.now) {
             self.take_out(&entry);
             batch.forget(TASK, entry.id.as_bytes());
             batch.forget(PROGRESS, entry.id.as_bytes());
         }
+        // Last: a lease that ended a moment ago may have made a task dead whose window is over as well.
+        self.keys.tick(batch.now);
+        self.forget_minutes(batch);
         Ok(())
+    }
+
+    fn forget_minutes(&mut self, batch: &mut Batch) {
+        let oldest = minute_of(batch.now) - KEPT_MINUTES;
+        while self.minutes.first().is_some_and(|(minute, _)| *minute < oldest) {
+            let Some((minute, queue)) = self.minutes.pop_first() else { return };
+            self.control(&queue).forget_minute(batch, &queue, minute);
+            self.drop_if_idle(&queue);
+        }
     }
 
     /// See the port. `bytes` is the encoded body, made before the lock was taken; tells whether the task was there before.
@@ -124,9 +154,11 @@ impl Queues {
         count: u32,
         lease: Duration,
     ) -> Result<Vec<Entry>> {
-        let Some(ready) = self.queues.get(queue).map(|queue| &queue.ready) else { return Ok(Vec::new()) };
+        let Some(Queue { control, ready, .. }) = self.queues.get_mut(queue) else { return Ok(Vec::new()) };
+        let room = control.room(batch, queue, count)?;
         let next = ready.values().flatten().filter_map(|(_, id)| self.entries.get(id));
-        let chosen: Vec<Entry> = next.take(count as usize).cloned().collect();
+        let chosen: Vec<Entry> = next.take(room as usize).cloned().collect();
+        control.hand_out(batch, queue, u32::try_from(chosen.len()).unwrap_or(room))?;
         let hold = |entry: Entry| {
             let lease = Lease {
                 token: uuid::Builder::from_random_bytes(rand::random()).into_uuid(),
@@ -159,9 +191,39 @@ impl Queues {
         self.write(batch, &entry, next)
     }
 
-    /// See the port.
-    pub(super) fn settle(&mut self, batch: &mut Batch, held: Held, outcome: &Outcome) -> Result<Entry> {
+    /// See the port. With `queue`, only tasks of this queue are taken as held.
+    pub(super) fn settle(
+        &mut self,
+        batch: &mut Batch,
+        outcomes: &[(Held, Outcome)],
+        queue: Option<&str>,
+    ) -> Result<Vec<Result<Entry>>> {
+        let mut ended: BTreeMap<String, Throughput> = BTreeMap::new();
+        let mut settled = Vec::with_capacity(outcomes.len());
+        for (held, outcome) in outcomes {
+            let result = self.settle_one(batch, *held, outcome, queue);
+            if let Ok(entry) = &result {
+                let count = match outcome {
+                    Outcome::Complete { .. } => Throughput { completed: 1, failed: 0 },
+                    Outcome::Fail { .. } => Throughput { completed: 0, failed: 1 },
+                };
+                let sum = ended.entry(entry.body.queue.clone()).or_default();
+                *sum = sum.plus(count);
+            }
+            settled.push(result);
+        }
+        for (queue, ended) in ended {
+            let minute = self.control(&queue).measure(batch, &queue, ended)?;
+            self.minutes.insert((minute, queue));
+        }
+        Ok(settled)
+    }
+
+    fn settle_one(&mut self, batch: &mut Batch, held: Held, outcome: &Outcome, queue: Option<&str>) -> Result<Entry> {
         let (entry, mut next) = self.held(held)?;
+        if queue.is_some_and(|queue| entry.body.queue != queue) {
+            return Err(StoreError::conflict(Store::Episodic, "the task is not one of this queue"));
+        }
         next.lease = None;
         match outcome {
             Outcome::Complete { result } => {
@@ -192,7 +254,8 @@ impl Queues {
         if entry.progress.state != TaskState::Dead {
             return Err(StoreError::conflict(Store::Episodic, "the task is not dead"));
         }
-        if entry.body.dedupe_key.as_ref().is_some_and(|key| self.keys.contains_key(key)) {
+        let owner = entry.body.dedupe_key.as_ref().and_then(|key| self.keys.get(key));
+        if owner.is_some_and(|owner| *owner != id) {
             return Err(StoreError::conflict(Store::Episodic, "another task has its dedupe key by now"));
         }
         let mut next = (*entry.progress).clone();
@@ -218,12 +281,20 @@ impl Queues {
     }
 
     /// See the port.
-    pub(super) fn stats(&self, names: &[String]) -> Vec<QueueStats> {
+    pub(super) fn stats(&self, batch: &mut Batch, names: &[String]) -> Vec<QueueStats> {
         if names.is_empty() {
-            return self.queues.iter().map(|(name, queue)| queue.stats(name)).collect();
+            let shown = self.queues.iter().filter(|(_, queue)| !queue.counts.is_empty() || queue.control.is_set());
+            return shown.map(|(name, queue)| queue.stats(batch, name)).collect();
         }
         let empty = Queue::default();
-        names.iter().map(|name| self.queues.get(name).unwrap_or(&empty).stats(name)).collect()
+        names.iter().map(|name| self.queues.get(name).unwrap_or(&empty).stats(batch, name)).collect()
+    }
+
+    /// See the port.
+    pub(super) fn configure(&mut self, batch: &mut Batch, queue: &str, change: &QueueChange) -> Result<QueueSettings> {
+        let settings = self.control(queue).configure(batch, queue, change);
+        self.drop_if_idle(queue);
+        settings
     }
 
     /// The first of `times` that is not after `now`.
@@ -256,17 +327,13 @@ impl Queues {
 
     fn insert(&mut self, entry: Entry) {
         let progress = &*entry.progress;
-        if entry.is_open()
-            && let Some(key) = &entry.body.dedupe_key
-        {
-            self.keys.insert(key.clone(), entry.id);
-        }
+        self.keys.insert(&entry);
         let queue = self.queues.entry(entry.body.queue.clone()).or_default();
         *queue.counts.entry(progress.state).or_default() += 1;
         if progress.state == TaskState::Ready {
             queue.ready.entry(Reverse(entry.body.priority)).or_default().insert((progress.run_at, entry.id));
         }
-        if let Some((times, at)) = self.times(progress) {
+        if let Some((times, at)) = self.times(&entry) {
             times.insert((at, entry.id));
         }
         self.lists.insert(&entry);
@@ -274,19 +341,12 @@ impl Queues {
     }
 
     fn take_out(&mut self, entry: &Entry) {
-        let progress = &*entry.progress;
-        if entry.is_open()
-            && let Some(key) = &entry.body.dedupe_key
-        {
-            self.keys.remove(key);
-        }
+        self.keys.remove(entry);
         if let Some(queue) = self.queues.get_mut(&entry.body.queue) {
             queue.take_out(entry);
-            if queue.counts.is_empty() {
-                self.queues.remove(&entry.body.queue);
-            }
         }
-        if let Some((times, at)) = self.times(progress) {
+        self.drop_if_idle(&entry.body.queue);
+        if let Some((times, at)) = self.times(entry) {
             times.remove(&(at, entry.id));
         }
         self.lists.remove(entry);
@@ -294,12 +354,23 @@ impl Queues {
     }
 
     /// Where the clock will look for a task, and when.
-    fn times(&mut self, progress: &Progress) -> Option<(&mut Times, DateTime<Utc>)> {
+    fn times(&mut self, entry: &Entry) -> Option<(&mut Times, DateTime<Utc>)> {
+        let progress = &*entry.progress;
         match progress.state {
             TaskState::Scheduled => Some((&mut self.delayed, progress.run_at)),
             TaskState::Leased => Some((&mut self.leased, progress.lease.as_ref()?.expires_at)),
-            TaskState::Completed => Some((&mut self.completed, progress.updated_at)),
+            TaskState::Completed => {
+                let forgotten = later(progress.updated_at, Duration::from_secs(COMPLETED_SECONDS));
+                Some((&mut self.completed, entry.dedupe_until().map_or(forgotten, |until| until.max(forgotten))))
+            }
             TaskState::Ready | TaskState::Dead => None,
+        }
+    }
+
+    /// Forgets a queue that has neither tasks nor settings, and in which nothing ended lately.
+    fn drop_if_idle(&mut self, name: &str) {
+        if self.queues.get(name).is_some_and(|queue| queue.counts.is_empty() && queue.control.is_idle()) {
+            self.queues.remove(name);
         }
     }
 }
@@ -323,7 +394,8 @@ impl Queue {
         }
     }
 
-    fn stats(&self, name: &str) -> QueueStats {
+    fn stats(&self, batch: &mut Batch, name: &str) -> QueueStats {
+        let (last_minute, last_hour) = self.control.throughput(batch.now);
         let count = |state| self.counts.get(&state).copied().unwrap_or(0);
         QueueStats {
             queue: name.to_owned(),
@@ -333,6 +405,9 @@ impl Queue {
             dead: count(TaskState::Dead),
             completed: count(TaskState::Completed),
             oldest_ready_at: self.ready.values().filter_map(|ready| ready.first()).map(|(at, _)| *at).min(),
+            settings: self.control.settings(batch),
+            last_minute,
+            last_hour,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// What a task was enqueued with.
@@ -23,6 +23,8 @@ pub(super) struct Body {
     pub(super) campaign_id: Option<Uuid>,
     pub(super) max_attempts: u32,
     pub(super) dedupe_key: Option<String>,
+    #[serde(default)]
+    dedupe_for: Option<Duration>,
 }
 
 impl Body {
@@ -36,6 +38,7 @@ impl Body {
             campaign_id: task.campaign_id,
             max_attempts: task.max_attempts,
             dedupe_key: task.dedupe_key.clone(),
+            dedupe_for: task.dedupe_for,
         }
     }
 }
@@ -87,9 +90,14 @@ impl Entry {
         Self { progress: Arc::new(progress), number, ..self.clone() }
     }
 
-    /// Whether its dedupe key is taken.
+    /// Whether it is neither completed nor dead: its dedupe key is taken whatever the time is.
     pub(super) fn is_open(&self) -> bool {
         !matches!(self.progress.state, TaskState::Completed | TaskState::Dead)
+    }
+
+    /// Until when its dedupe key is taken whatever becomes of it.
+    pub(super) fn dedupe_until(&self) -> Option<DateTime<Utc>> {
+        self.body.dedupe_for.map(|window| later(self.progress.created_at, window))
     }
 
     /// Its place in a list of tasks.
@@ -114,6 +122,7 @@ impl Entry {
             run_at: progress.run_at,
             lease: progress.lease.clone(),
             dedupe_key: body.dedupe_key.clone(),
+            dedupe_until: self.dedupe_until(),
             progress: progress.progress,
             last_error: progress.last_error.clone(),
             result: progress.result.clone(),

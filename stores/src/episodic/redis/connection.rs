@@ -12,7 +12,7 @@ use crate::{
     error::{ErrorKind, Store, StoreError},
 };
 use ::redis::{
-    Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, RedisResult, ToRedisArgs,
+    Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, RedisResult, ToRedisArgs,
     Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
     cluster::ClusterClient,
@@ -83,11 +83,11 @@ impl Call {
         Self { command, script: Some(script), near: None }
     }
 
-    /// A message. All messages of a channel go through the same node, so that they keep their order.
-    pub(super) fn publish(channel: &str, message: &[u8]) -> Self {
+    /// A message, sent through the node that has the key `near`: see [`Server::listening_node`].
+    pub(super) fn publish(near: &str, channel: &str, message: &[u8]) -> Self {
         let mut command = ::redis::cmd("PUBLISH");
         command.arg(channel).arg(message);
-        Self { command, script: None, near: Some(channel.to_owned()) }
+        Self { command, script: None, near: Some(near.to_owned()) }
     }
 
     /// The same with one more argument.
@@ -166,9 +166,30 @@ impl Server {
         matches!(self.link, Link::Cluster(_))
     }
 
-    /// The nodes named in the URL.
-    pub(super) fn nodes(&self) -> &[Client] {
-        &self.nodes
+    /// Where to listen to messages that are sent through the node that has the key `near`.
+    ///
+    /// In a cluster every node passes all messages on to all others, but takes its time for it: a listener elsewhere may
+    /// hear two messages in the wrong order, or one from before it came. So whoever listens and whoever sends meet at one
+    /// node. Where that one cannot be found or reached, which the odd `attempts` are for, any node named in the URL will do.
+    pub(super) async fn listening_node(&self, near: &str, attempts: usize) -> Result<Client> {
+        let named = || self.nodes.get(attempts / 2 % self.nodes.len().max(1)).cloned().ok_or_else(no_server);
+        let Link::Cluster(connection) = &self.link else { return named() };
+        if attempts % 2 == 1 {
+            return named();
+        }
+        let mut command = ::redis::cmd("CLUSTER");
+        command.arg("NODES");
+        let answer = to_node_of(connection.clone(), command, near).await.map_err(fault::of)?;
+        let node = named()?;
+        let Some((host, port)) = own_address(&flat(answer)) else { return Ok(node) };
+        let info = node.get_connection_info();
+        let addr = match info.addr().clone() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure, tls_params }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        Client::open(info.clone().set_addr(addr)).map_err(fault::of)
     }
 
     /// Sends all calls at once and answers one result for each, in order.
@@ -266,12 +287,23 @@ async fn pipeline(manager: &mut ConnectionManager, calls: &[Call]) -> Vec<RedisR
 async fn route(mut connection: ClusterConnection, call: &Call) -> RedisResult<Value> {
     match &call.near {
         None => call.command.query_async(&mut connection).await,
-        Some(key) => {
-            let route = Route::with_key(key, SlotAddr::Master);
-            let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(route));
-            connection.route_command(call.command.clone(), routing).await
-        }
+        Some(key) => to_node_of(connection, call.command.clone(), key).await,
     }
+}
+
+async fn to_node_of(mut connection: ClusterConnection, command: Cmd, key: &str) -> RedisResult<Value> {
+    let route = Route::with_key(key, SlotAddr::Master);
+    connection.route_command(command, RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(route))).await
+}
+
+/// The host and port of the node that gave this list of nodes: `id host:port@bus,name flags …`.
+fn own_address(list: &str) -> Option<(String, u16)> {
+    let own = list.lines().find(|line| line.split(' ').nth(2).is_some_and(|flags| flags.contains("myself")))?;
+    let (address, bus) = own.split(' ').nth(1)?.split_once('@')?;
+    let (ip, port) = address.rsplit_once(':')?;
+    let name = bus.split(',').nth(1).filter(|name| !name.is_empty());
+    let host = name.or(Some(ip)).filter(|host| !host.is_empty())?;
+    Some((host.to_owned(), port.parse().ok()?))
 }
 
 fn is_cluster(address: &Address) -> bool {
@@ -351,7 +383,6 @@ fn flat(value: Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::redis::ConnectionAddr;
 
     fn parsed(url: &str) -> Result<Vec<(String, String, i64)>> {
         let of = |info: ConnectionInfo| {
@@ -374,6 +405,19 @@ mod tests {
         );
         let tls = nodes(&Address::new("rediss-cluster://a:1,b:2")).unwrap();
         assert!(tls.iter().all(|node| matches!(node.addr(), ConnectionAddr::TcpTls { .. })));
+    }
+
+    #[test]
+    fn a_node_finds_itself_in_a_list() {
+        let of = |own: &str| {
+            format!("aa 10.0.0.1:6379@16379 master - 0 1 1 connected 0-5\nbb {own} myself,master - 0 0 2 connected 6-9\n")
+        };
+        let address = |host: &str| Some((host.to_owned(), 7000));
+        assert_eq!(own_address(&of("10.0.0.2:7000@17000")), address("10.0.0.2"));
+        assert_eq!(own_address(&of("10.0.0.2:7000@17000,redis-2.example,shard-id=x")), address("redis-2.example"));
+        assert_eq!(own_address(&of("::1:7000@17000,")), address("::1"));
+        assert_eq!(own_address(&of(":7000@17000")), None, "it does not know its own address yet");
+        assert_eq!(own_address("nonsense"), None);
     }
 
     #[test]

@@ -85,8 +85,7 @@ impl ConversationAdapter for RedisEpisodic {
 
     async fn publish(&self, scope: &Scope, topic: &str, payload: &serde_json::Value) -> Result<()> {
         let event = LiveEvent { topic: topic.to_owned(), payload: payload.clone(), at: self.moment().0 };
-        let message = serde_json::to_vec(&event).map_err(fault::unencodable)?;
-        self.server.one(Call::publish(&self.keys.topic(scope, topic), &message)).await.map(drop)
+        self.topics.publish(&self.keys.topic(scope, topic), &event).await
     }
 
     async fn subscribe(&self, scope: &Scope, topic: &str) -> Result<BoxStream<'static, LiveEvent>> {

@@ -8,7 +8,7 @@ const STORE: Store = Store::Episodic;
 
 const ACL: &str = "let the user of the URL run the commands this store needs, on its keys and channels: ACL SETUSER \
                    <user> ~<prefix>* &<prefix>* +@read +@write +@scripting +@pubsub +@connection +info +config|get \
-                   +cluster|slots";
+                   +cluster|slots +cluster|nodes";
 const PASSWORD: &str = "check the user and the password in episodic.url; a server with a password alone has the user \
                         `default`";
 const MEMORY: &str = "raise maxmemory of the server or give it more memory; with the policy noeviction nothing that was \

@@ -17,11 +17,16 @@ impl Keys {
     /// # Errors
     /// `Invalid` for a prefix that could end the part that decides on the slot, or that is none.
     pub(super) fn new(prefix: &str) -> Result<Self> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
-        if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(plain) {
+        if !Self::is_prefix(prefix) {
             return Err(fault::wrong("the key prefix has 1 to 64 letters, digits, `_`, `.`, `:` and `-`"));
         }
         Ok(Self { prefix: prefix.to_owned() })
+    }
+
+    /// Whether names may begin so.
+    pub(super) fn is_prefix(prefix: &str) -> bool {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+        (1..=64).contains(&prefix.len()) && prefix.bytes().all(plain)
     }
 
     /// The beginning of all keys of a queue.
@@ -49,6 +54,11 @@ impl Keys {
         format!("{}{{{}:s:{id}}}", self.prefix, scope.organization_id())
     }
 
+    /// A counter of windows of this length.
+    pub(super) fn counter(&self, scope: &Scope, key: &str, length: &str) -> String {
+        format!("{}{{{}:n:{length}:{key}}}", self.prefix, scope.organization_id())
+    }
+
     /// The channel of a topic.
     pub(super) fn topic(&self, scope: &Scope, topic: &str) -> String {
         format!("{}{{{}:l:{topic}}}", self.prefix, scope.organization_id())
@@ -59,9 +69,9 @@ impl Keys {
         format!("{}:probe", self.prefix)
     }
 
-    /// A channel that is only there to try whether channels can be used.
-    pub(super) fn probe_channel(&self) -> String {
-        format!("{}:probe", self.prefix)
+    /// The key whose node is the place where live events meet their listeners, and a channel nobody listens to.
+    pub(super) fn live(&self) -> String {
+        format!("{}:live", self.prefix)
     }
 }
 

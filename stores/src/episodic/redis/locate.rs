@@ -5,7 +5,7 @@
 //! known costs one round trip; a task that does not exist costs three.
 
 use super::{
-    RedisEpisodic,
+    COMPLETED_SECONDS, RedisEpisodic,
     connection::{Call, Script},
     fault,
     moment::Moment,
@@ -38,7 +38,7 @@ pub(super) type Found = (Arc<str>, Value);
 impl RedisEpisodic {
     /// A call of a queue's script.
     pub(super) fn call(&self, script: &'static Script, scope: &Scope, queue: &str, at: Moment) -> Call {
-        Call::script(script, &self.keys.queue(scope, queue)).with(at.micros()).with(at.forgotten())
+        Call::script(script, &self.keys.queue(scope, queue)).with(at.micros()).with(COMPLETED_SECONDS * 1_000_000)
     }
 
     /// Asks about each task the queue that has it; `None` for a task that no queue has.

@@ -1,6 +1,6 @@
 //! The time at which a call is decided: taken once, in whole microseconds, from the clock of the caller.
 
-use super::{COMPLETED_SECONDS, WINDOW_SECONDS};
+use super::WINDOW_SECONDS;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use std::time::Duration;
 
@@ -17,11 +17,6 @@ impl Moment {
     /// In microseconds.
     pub(super) fn micros(self) -> i64 {
         self.0.timestamp_micros()
-    }
-
-    /// What was completed then or earlier is forgotten, in microseconds.
-    pub(super) fn forgotten(self) -> i64 {
-        self.earlier(Duration::from_secs(COMPLETED_SECONDS)).timestamp_micros()
     }
 
     /// What was said earlier is forgotten.

@@ -4,12 +4,16 @@
 //! Nothing is stored. While the connection is away events are lost; subscribers stay, and hear what comes after it is
 //! back. A subscription is answered when the server has it, so that nothing published afterwards is missed.
 //!
-//! In a cluster every node passes every message on, so one connection to any of them is enough.
+//! Published is here as well, so that sender and listener agree on the node of a cluster where they meet.
 
-use super::{super::LiveEvent, fault};
+use super::{
+    super::LiveEvent,
+    connection::{Call, Server},
+    fault,
+};
 use crate::Result;
 use ::redis::{
-    Client, Msg, RedisResult,
+    Msg, RedisResult,
     aio::{PubSubSink, PubSubStream},
 };
 use futures_util::{StreamExt, stream, stream::BoxStream};
@@ -48,6 +52,9 @@ enum Ask {
 
 /// The topics that are listened to in this process.
 pub(super) struct Topics {
+    server: Arc<Server>,
+    /// The key whose node is the place to meet.
+    near: String,
     senders: Arc<Senders>,
     asks: mpsc::UnboundedSender<Ask>,
 }
@@ -61,12 +68,31 @@ struct Subscription {
 }
 
 impl Topics {
-    /// Listens on one of these nodes; connects when somebody subscribes.
-    pub(super) fn new(nodes: Vec<Client>) -> Self {
+    /// Meets others at the node that has the key `near`; listens there when somebody subscribes.
+    pub(super) fn new(server: Arc<Server>, near: String) -> Self {
         let senders = Arc::<Senders>::default();
         let (asks, asked) = mpsc::unbounded_channel();
-        tokio::spawn(Listener { nodes, at: 0, asked, senders: Arc::downgrade(&senders), wanted: HashSet::new() }.run());
-        Self { senders, asks }
+        let listener = Listener {
+            server: server.clone(),
+            near: near.clone(),
+            attempts: 0,
+            asked,
+            senders: Arc::downgrade(&senders),
+            wanted: HashSet::new(),
+        };
+        tokio::spawn(listener.run());
+        Self { server, near, senders, asks }
+    }
+
+    /// Tells everybody who listens to a channel.
+    pub(super) async fn publish(&self, channel: &str, event: &LiveEvent) -> Result<()> {
+        let message = serde_json::to_vec(event).map_err(fault::unencodable)?;
+        self.server.one(Call::publish(&self.near, channel, &message)).await.map(drop)
+    }
+
+    /// Tells nobody anything, to see whether this may be done at all.
+    pub(super) async fn probe(&self) -> Result<()> {
+        self.server.one(Call::publish(&self.near, &self.near, b"")).await.map(drop)
     }
 
     /// Events of a channel from now on.
@@ -109,9 +135,10 @@ impl Drop for Subscription {
 
 /// The task that owns the connection.
 struct Listener {
-    nodes: Vec<Client>,
-    /// The node to try next.
-    at: usize,
+    server: Arc<Server>,
+    near: String,
+    /// Tries to connect that failed since the last that did not.
+    attempts: usize,
     asked: mpsc::UnboundedReceiver<Ask>,
     senders: Weak<Senders>,
     wanted: HashSet<String>,
@@ -138,7 +165,7 @@ impl Listener {
             match self.connect().await {
                 Ok((sink, stream)) => {
                     waiting.drain(..).for_each(|heard| drop(heard.send(Ok(()))));
-                    pause = LEAST_PAUSE;
+                    (pause, self.attempts) = (LEAST_PAUSE, 0);
                     match self.listen(sink, stream).await {
                         End::Lost => tracing::info!("the connection for live events was lost; it is made anew"),
                         End::Closed => return,
@@ -148,7 +175,7 @@ impl Listener {
                     for heard in waiting.drain(..) {
                         let _ = heard.send(Err(error.clone()));
                     }
-                    self.at = self.at.wrapping_add(1);
+                    self.attempts = self.attempts.wrapping_add(1);
                     // Whoever subscribes meanwhile is told by the next try.
                     let end = sleep(pause);
                     tokio::pin!(end);
@@ -178,7 +205,7 @@ impl Listener {
     }
 
     async fn connect(&self) -> Result<(PubSubSink, PubSubStream)> {
-        let node = self.nodes.get(self.at % self.nodes.len().max(1)).ok_or_else(fault::late)?;
+        let node = self.server.listening_node(&self.near, self.attempts).await?;
         let connection = within(node.get_async_pubsub()).await?;
         let (mut sink, stream) = connection.split();
         let channels: Vec<&String> = self.wanted.iter().collect();

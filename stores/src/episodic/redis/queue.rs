@@ -5,7 +5,10 @@
 //! the task and forgotten some time after it; and the names of an organisation's queues.
 
 use super::{
-    super::{Enqueued, Held, NewTask, Outcome, QueueAdapter, QueueStats, Task, TaskPageQuery, TaskState},
+    super::{
+        Enqueued, Held, NewTask, Outcome, QueueAdapter, QueueChange, QueueSettings, QueueStats, ReserveRequest, Task,
+        TaskPageQuery, TaskState,
+    },
     COMPLETED_SECONDS, RedisEpisodic,
     connection::{Call, Script, script},
     fault,
@@ -21,26 +24,24 @@ use ::redis::Value;
 use async_trait::async_trait;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 use uuid::Uuid;
 
-pub(super) static ENQUEUE: Script = script!("queue.lua", "enqueue.lua");
-pub(super) static RESERVE: Script = script!("queue.lua", "reserve.lua");
-pub(super) static HEARTBEAT: Script = script!("queue.lua", "heartbeat.lua");
-pub(super) static SETTLE: Script = script!("queue.lua", "settle.lua");
-pub(super) static REPLAY: Script = script!("queue.lua", "replay.lua");
-pub(super) static TASKS: Script = script!("queue.lua", "tasks.lua");
-pub(super) static STATS: Script = script!("queue.lua", "stats.lua");
+static ENQUEUE: Script = script!("queue.lua", "enqueue.lua");
+static RESERVE: Script = script!("queue.lua", "handing.lua", "reserve.lua");
+static HEARTBEAT: Script = script!("queue.lua", "heartbeat.lua");
+static SETTLE: Script = script!("queue.lua", "ending.lua", "settle.lua");
+static WORK: Script = script!("queue.lua", "ending.lua", "handing.lua", "work.lua");
+static REPLAY: Script = script!("queue.lua", "replay.lua");
+static TASKS: Script = script!("queue.lua", "tasks.lua");
 static CLAIM: Script = script!("claim.lua");
-static UNLIST: Script = script!("unlist.lua");
 
 /// How much of a failure's text is kept.
 const MAX_ERROR_BYTES: usize = 1024;
 /// How long it stays written which queue had a task, once it is done: as long as the task itself, and an hour.
-const NOTE_MILLIS: u64 = (COMPLETED_SECONDS + 3600) * 1000;
-/// A queue in which nothing was enqueued for this long, and which is empty, leaves the list.
-const UNUSED: Duration = Duration::from_secs(24 * 3600);
+const NOTE_MILLIS: i64 = (COMPLETED_SECONDS as i64 + 3600) * 1000;
 
 /// What is known of the id of a task that is to be enqueued.
 enum Claim {
@@ -60,11 +61,7 @@ impl RedisEpisodic {
         };
         let mut calls: Vec<Call> = tasks.iter().map(of).collect();
         let names: BTreeSet<&str> = tasks.iter().map(|task| task.queue.as_str()).collect();
-        let mut list = Call::new("ZADD", &self.keys.queues(scope)).with("GT");
-        for name in names {
-            list = list.with(at.0.timestamp_millis()).with(name);
-        }
-        calls.push(list);
+        calls.push(self.list(scope, at, names));
         let mut answers = self.server.run(&calls).await;
         answers.pop().unwrap_or_else(|| Err(fault::senseless()))?;
         let read = |(task, answer): (&NewTask, Result<Value>)| {
@@ -166,6 +163,25 @@ impl RedisEpisodic {
         found.into_iter().map(|found| found?.map(read).transpose()).collect()
     }
 
+    /// The tasks that were handed to a worker.
+    fn handed(&self, scope: &Scope, queue: &str, answer: Value) -> Result<Vec<Task>> {
+        let read = |answer| task::read(answer, queue);
+        let tasks = reply::items(answer)?.into_iter().map(read).collect::<Result<Vec<Task>>>()?;
+        self.known.put(scope.organization_id(), queue, tasks.iter().map(|task| task.id));
+        Ok(tasks)
+    }
+
+    /// Tries have ended: what is written beside the tasks that are done is let go, in time.
+    fn settled(&self, scope: &Scope, settled: &[Result<Task>]) {
+        let now = self.clock.now();
+        let done = settled.iter().flatten().filter(|task| task.state == TaskState::Completed);
+        let window = |task: &Task| {
+            let left = task.dedupe_until.map_or(0, |until| (until - now).num_milliseconds());
+            Call::new("PEXPIRE", &self.keys.task(scope, task.id)).with(left.max(0) + NOTE_MILLIS)
+        };
+        self.later(done.map(window).collect());
+    }
+
     /// Lets what is written beside the ids of tasks that are gone, or soon will be, be forgotten.
     fn release(&self, scope: &Scope, ids: impl Iterator<Item = Uuid>) {
         self.later(ids.map(|id| Call::new("PEXPIRE", &self.keys.task(scope, id)).with(NOTE_MILLIS)).collect());
@@ -224,16 +240,12 @@ impl QueueAdapter for RedisEpisodic {
         loop {
             let mut call = self.call(&RESERVE, scope, queue, at).with(worker).with(at.later(lease).timestamp_micros());
             for _ in 0..count {
-                call.arg(token().simple().to_string());
+                call.arg(simple(Some(&token())));
             }
             let answer = self.server.one(call).await?;
-            if answer == Value::Nil {
-                continue;
+            if answer != Value::Nil {
+                return self.handed(scope, queue, answer);
             }
-            let read = |answer| task::read(answer, queue);
-            let tasks = reply::items(answer)?.into_iter().map(read).collect::<Result<Vec<Task>>>()?;
-            self.known.put(scope.organization_id(), queue, tasks.iter().map(|task| task.id));
-            return Ok(tasks);
         }
     }
 
@@ -263,12 +275,43 @@ impl QueueAdapter for RedisEpisodic {
                 settlement(call, held, outcome);
             }
         };
-        let head = [token().simple().to_string()];
+        let head = [simple(Some(&token()))];
         let found = self.each_task(scope, at, &ids, &Ask { script: &SETTLE, head: &head, item: &of }).await;
         let settled: Vec<Result<Task>> = found.into_iter().map(|found| still_held(found?)).collect();
-        let done = settled.iter().flatten().filter(|task| task.state == TaskState::Completed).map(|task| task.id);
-        self.release(scope, done);
+        self.settled(scope, &settled);
         whole(settled)
+    }
+
+    async fn settle_and_reserve(
+        &self,
+        scope: &Scope,
+        outcomes: &[(Held, Outcome)],
+        next: &ReserveRequest,
+    ) -> Result<(Vec<Result<Task>>, Vec<Task>)> {
+        let at = self.moment();
+        let ReserveRequest { queue, worker, count, lease } = next;
+        let mut call = self.call(&WORK, scope, queue, at).with(worker).with(at.later(*lease).timestamp_micros());
+        call.arg(simple(Some(&token()))).arg(*count);
+        for _ in 0..*count {
+            call.arg(simple(Some(&token())));
+        }
+        for (held, outcome) in outcomes {
+            settlement(&mut call, held, outcome);
+        }
+        let mut answer = reply::Reader::new(self.server.one(call).await?)?;
+        let (settled, reserved) = (reply::items(answer.next()?)?, answer.next()?);
+        let queue_name: Arc<str> = queue.as_str().into();
+        let read = |answer| match answer {
+            Value::Int(-1) => still_held(None),
+            answer => still_held(Some((queue_name.clone(), answer))),
+        };
+        let settled: Vec<Result<Task>> = settled.into_iter().map(read).collect();
+        self.settled(scope, &settled);
+        let reserved = match reserved {
+            Value::Nil => self.reserve(scope, queue, worker, *count, *lease).await?,
+            answer => self.handed(scope, queue, answer)?,
+        };
+        Ok((settled, reserved))
     }
 
     async fn replay(&self, scope: &Scope, task_ids: &[Uuid]) -> Result<Vec<Result<Task>>> {
@@ -296,34 +339,11 @@ impl QueueAdapter for RedisEpisodic {
     }
 
     async fn queues(&self, scope: &Scope, names: &[String]) -> Result<Vec<QueueStats>> {
-        let at = self.moment();
-        let call = |name: &str| self.call(&STATS, scope, name, at);
-        let answers: Vec<(String, Result<Value>)> = if names.is_empty() {
-            let all = self.each_queue(scope, call).await?;
-            all.into_iter().map(|(name, answer)| (name.to_string(), answer)).collect()
-        } else {
-            let calls: Vec<Call> = names.iter().map(|name| call(name)).collect();
-            names.iter().cloned().zip(self.server.run(&calls).await).collect()
-        };
-        let mut stats = Vec::with_capacity(answers.len());
-        for (name, answer) in answers {
-            let mut answer = answer?;
-            while answer == Value::Nil {
-                answer = self.server.one(call(&name)).await?;
-            }
-            stats.push(read_stats(name, answer)?);
-        }
-        if names.is_empty() {
-            let unused = at.earlier(UNUSED).timestamp_millis();
-            let is_empty =
-                |stats: &QueueStats| *stats == QueueStats { queue: stats.queue.clone(), ..QueueStats::default() };
-            let (empty, used): (Vec<_>, Vec<_>) = stats.into_iter().partition(is_empty);
-            let unlist =
-                |stats: QueueStats| Call::script(&UNLIST, &self.keys.queues(scope)).with(stats.queue).with(unused);
-            self.later(empty.into_iter().map(unlist).collect());
-            stats = used;
-        }
-        Ok(stats)
+        self.stats(scope, names).await
+    }
+
+    async fn configure_queue(&self, scope: &Scope, queue: &str, change: &QueueChange) -> Result<QueueSettings> {
+        self.configure(scope, queue, change).await
     }
 }
 
@@ -339,13 +359,14 @@ fn arguments(call: &mut Call, new: &NewTask, at: Moment) -> Result<()> {
     call.arg(simple(Some(&new.id))).arg(new.priority).arg(task::code(task::first_state(new)));
     call.arg(at.later(new.delay).timestamp_micros()).arg(new.max_attempts);
     call.arg(new.dedupe_key.as_deref().unwrap_or_default());
+    call.arg(new.dedupe_for.map(|window| at.later(window).timestamp_micros().to_string()).unwrap_or_default());
     call.arg(simple(new.persona_id.as_ref())).arg(simple(new.campaign_id.as_ref())).arg(task::body(new)?);
     Ok(())
 }
 
 fn read_enqueued(new: &NewTask, answer: Value, at: Moment) -> Result<Enqueued> {
     match answer {
-        Value::Int(_) => Ok(Enqueued { task: task::made(new, at.later(new.delay), at.0), deduplicated: false }),
+        Value::Int(_) => Ok(Enqueued { task: task::made(new, at), deduplicated: false }),
         // By its id or its dedupe key, it is of the same queue.
         answer => Ok(Enqueued { task: task::read(answer, &new.queue)?, deduplicated: true }),
     }
@@ -371,19 +392,6 @@ fn still_held(found: Option<Found>) -> Result<Task> {
         Some((queue, answer)) if answer != Value::Int(0) => task::read(answer, &queue),
         _ => Err(StoreError::conflict(Store::Episodic, "the task is not held under this token")),
     }
-}
-
-fn read_stats(queue: String, answer: Value) -> Result<QueueStats> {
-    let mut counts = reply::Reader::new(answer)?;
-    Ok(QueueStats {
-        queue,
-        scheduled: counts.parse()?,
-        ready: counts.parse()?,
-        leased: counts.parse()?,
-        completed: counts.parse()?,
-        dead: counts.parse()?,
-        oldest_ready_at: counts.text()?.map(|at| reply::time(reply::parse(Some(at))?)).transpose()?,
-    })
 }
 
 fn fill(enqueued: &mut [Option<Result<Enqueued>>], places: impl IntoIterator<Item = usize>, error: &StoreError) {

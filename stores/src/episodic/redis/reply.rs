@@ -13,6 +13,15 @@ pub(super) fn items(value: Value) -> Result<Vec<Value>> {
     }
 }
 
+/// The items of a list, or of names and values, two by two.
+pub(super) fn pairs(value: Value) -> Result<Vec<(Value, Value)>> {
+    if let Value::Map(pairs) = value {
+        return Ok(pairs);
+    }
+    let mut items = items(value)?.into_iter();
+    Ok(std::iter::from_fn(|| Some((items.next()?, items.next()?))).collect())
+}
+
 /// A text, or none.
 pub(super) fn text(value: Value) -> Result<Option<String>> {
     match value {

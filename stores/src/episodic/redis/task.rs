@@ -4,11 +4,11 @@
 use super::{
     super::{Lease, NewTask, Task, TaskState},
     fault,
+    moment::Moment,
     reply::{Reader, parse, time},
 };
 use crate::Result;
 use ::redis::Value;
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -48,8 +48,8 @@ pub(super) fn body(task: &NewTask) -> Result<Vec<u8>> {
     serde_json::to_vec(&written).map_err(fault::unencodable)
 }
 
-/// The task that was made at `now` from what was asked for.
-pub(super) fn made(task: &NewTask, run_at: DateTime<Utc>, now: DateTime<Utc>) -> Task {
+/// The task that was made at this moment from what was asked for.
+pub(super) fn made(task: &NewTask, at: Moment) -> Task {
     Task {
         id: task.id,
         queue: task.queue.clone(),
@@ -61,14 +61,15 @@ pub(super) fn made(task: &NewTask, run_at: DateTime<Utc>, now: DateTime<Utc>) ->
         state: first_state(task),
         attempts: 0,
         max_attempts: task.max_attempts,
-        run_at,
+        run_at: at.later(task.delay),
         lease: None,
         dedupe_key: task.dedupe_key.clone(),
+        dedupe_until: task.dedupe_for.map(|window| at.later(window)),
         progress: 0.0,
         last_error: None,
         result: None,
-        created_at: now,
-        updated_at: now,
+        created_at: at.0,
+        updated_at: at.0,
     }
 }
 
@@ -103,6 +104,7 @@ pub(super) fn read(answer: Value, queue: &str) -> Result<Task> {
     let (run_at, created_at, updated_at) = (fields.time()?, fields.time()?, fields.time()?);
     let (token, worker, ends) = (fields.text()?, fields.text()?, fields.text()?);
     let (progress, last_error, result) = (fields.parse()?, fields.text()?, fields.text()?);
+    let dedupe_until = fields.text()?.map(|until| time(parse(Some(until))?)).transpose()?;
     let body: Read = json(&fields.text()?.unwrap_or_default())?;
     let lease = match (token, worker) {
         (Some(token), Some(worker)) if state == TaskState::Leased => {
@@ -124,6 +126,7 @@ pub(super) fn read(answer: Value, queue: &str) -> Result<Task> {
         run_at,
         lease,
         dedupe_key: body.dedupe_key,
+        dedupe_until,
         progress,
         last_error,
         result: result.map(|result| json(&result)).transpose()?,

@@ -158,6 +158,9 @@ async fn what_is_forgotten_leaves_the_disk_whoever_comes() {
     let path = folder.path().join("episodic.redb");
     let (clock, scope) = (clock(), scope());
     let store = EmbeddedEpisodic::open(&path, clock.clone()).unwrap();
+    let limit = RateLimit { count: 10, per: LEASE };
+    let limited = QueueChange { rate_limit: Some(Some(limit)), ..QueueChange::default() };
+    store.configure_queue(&scope, "render", &limited).await.unwrap();
     let [done, dead] = [1, 2].map(Uuid::from_u128);
     store.enqueue(&scope, &[task(done), task(dead)]).await.unwrap();
     let outcomes = [Outcome::Complete { result: None }, Outcome::Fail { error: String::new(), retryable: false }];
@@ -167,7 +170,10 @@ async fn what_is_forgotten_leaves_the_disk_whoever_comes() {
     store.settle(&scope, &settled).await.unwrap();
     store.append_turns(&scope, &[turn(done, clock.now())]).await.unwrap();
     store.put_session(&scope, "session", &serde_json::json!(1), LEASE).await.unwrap();
-    clock.advance(TimeDelta::seconds(3601));
+    let unlimited = QueueChange { rate_limit: Some(None), ..QueueChange::default() };
+    store.configure_queue(&scope, "render", &unlimited).await.unwrap();
+    // An hour, and the minute in which the window of an hour fades out.
+    clock.advance(TimeDelta::seconds(3661));
     // Another organisation's call sweeps.
     let other = Scope::system(Uuid::from_u128(2));
     assert_eq!(store.queues(&other, &[]).await.unwrap(), []);
@@ -193,6 +199,10 @@ async fn a_file_of_another_store_is_refused() {
         vec![format(), write(journal::TURN, &key, b"{}")],
         vec![format(), write(journal::TURN, b"short", b"{}")],
         vec![format(), write(journal::PROGRESS, &key, b"{}")],
+        vec![format(), write(journal::SETTINGS, &key, b"{}")],
+        vec![format(), write(journal::HANDED, organization.as_bytes(), b"1")],
+        vec![format(), write(journal::HANDED, &[organization.as_bytes(), &i64::MAX.to_be_bytes()[..]].concat(), b"1")],
+        vec![format(), write(journal::MINUTE, &key, b"1")],
         vec![format(), write(journal::TASK, &key, &journal::encode(&Body::new(&task(id))).unwrap())],
     ];
     for writes in cases {

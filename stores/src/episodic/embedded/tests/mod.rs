@@ -28,6 +28,7 @@ fn task(id: Uuid) -> NewTask {
         delay: Duration::ZERO,
         max_attempts: 3,
         dedupe_key: None,
+        dedupe_for: None,
     }
 }
 

@@ -1,15 +1,11 @@
--- ARGV from the third on, for each task: id, priority, state, run at, most attempts, dedupe key, persona, campaign,
--- body; empty text for what it has not. Answers 1 for a task that is new, or the one that was there before.
+-- ARGV from the third on, for each task: id, priority, state, run at, most attempts, dedupe key, the end of its window,
+-- persona, campaign, body; empty text for what it has not. Answers 1 for a task that is new, or the one that was there
+-- before.
 local answers = {}
-for i = 3, #ARGV, 9 do
-  local id, priority, state, run_at, most, key, persona, campaign, body = unpack(ARGV, i, i + 8)
+for i = 3, #ARGV, 10 do
+  local id, priority, state, run_at, most, key, window, persona, campaign, body = unpack(ARGV, i, i + 9)
   local before = get(id)
-  if not before and key ~= '' then
-    local holder = redis.call('HGET', base .. 'keys', key)
-    before = holder and get(holder)
-    -- Looking at the holder may have ended it.
-    if before and before.s >= COMPLETED then before = nil end
-  end
+  if not before and key ~= '' then before = owner(key) end
   if before then
     answers[#answers + 1] = answer(before.id)
   else
@@ -23,6 +19,7 @@ for i = 3, #ARGV, 9 do
     if key ~= '' then
       note('d', key)
       redis.call('HSET', base .. 'keys', key, id)
+      if window ~= '' then note('z', window) end
     end
     if persona ~= '' then
       note('f', persona)

@@ -68,7 +68,7 @@ local function first_of(a, b, backward)
 end
 
 local function fits(entry, list, persona, campaign, states)
-  local v = redis.call('HMGET', base .. 't:' .. entry.id, 's', 'f', 'g', 'u')
+  local v = redis.call('HMGET', base .. 't:' .. entry.id, 's', 'f', 'g', 'u', 'z')
   if not v[1] then
     -- Its memory was freed; its place follows, when nobody walks along it any more.
     gone[#gone + 1] = { list, entry.id }
@@ -76,7 +76,7 @@ local function fits(entry, list, persona, campaign, states)
   end
   return (persona == '' or v[2] == persona) and (campaign == '' or v[3] == campaign)
     and (states == '' or string.find(states, v[1], 1, true) ~= nil)
-    and not (tonumber(v[1]) == COMPLETED and tonumber(v[4]) <= horizon)
+    and not (tonumber(v[1]) == COMPLETED and forgotten(tonumber(v[4]), tonumber(v[5] or 0)) <= now)
 end
 
 local function page(persona, campaign, states, limit, backward, after_at, after_id, before_at, before_id)
@@ -105,7 +105,7 @@ local function page(persona, campaign, states, limit, backward, after_at, after_
       local task = false
       if room > 0 then
         task = answer(best.id)
-        room = room - 512 - string.len(task[13] or '') - string.len(task[12] or '')
+        room = room - 512 - string.len(task[14] or '') - string.len(task[12] or '')
       end
       found[#found + 1] = { string.format('%.0f', best.at), best.id, task }
     end

@@ -1,10 +1,11 @@
--- Answers how many tasks there are of each state, and since when the oldest ready one is ready; or false when the clock
+-- Answers how many tasks there are of each state, since when the oldest ready one is ready, the settings, and how tries
+-- ended by the minute; or false when the clock
 -- has brought about more than one script may do: the caller asks again.
 if not tick() then return false end
 local counts = {}
 for state = SCHEDULED, DEAD do counts[state + 1] = redis.call('ZCARD', base .. 's:' .. state) end
 -- Those that are due to be forgotten and have not been yet.
-counts[COMPLETED + 1] = counts[COMPLETED + 1] - redis.call('ZCOUNT', base .. 'completed', '-inf', horizon)
+counts[COMPLETED + 1] = counts[COMPLETED + 1] - redis.call('ZCOUNT', base .. 'completed', '-inf', now)
 local oldest
 local from = 0
 while true do
@@ -17,4 +18,6 @@ while true do
   from = (priority + 1) * PRIORITY
 end
 counts[6] = oldest and string.format('%.0f', oldest) or false
+counts[7] = redis.call('HMGET', base .. 'settings', 'paused', 'count', 'per')
+counts[8] = redis.call('HGETALL', base .. 'minutes')
 return counts
