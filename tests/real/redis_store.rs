@@ -99,21 +99,20 @@ pub async fn recovers(store: &Episodic, within: Duration, allowed: &[ErrorKind])
     }
 }
 
-/// Calls `call` until it fails with `kind`; other failures must be of the kinds `allowed`.
-pub async fn fails<T, F: Future<Output = Result<T>>>(
+/// Calls `call` until it fails with `kind` and a message with these words: it may be on its way there.
+pub async fn fails<T>(
     kind: ErrorKind,
     words: &str,
-    mut call: impl FnMut() -> F,
+    mut call: impl AsyncFnMut() -> Result<T>,
 ) -> chimera_stores::StoreError {
-    let begun = Instant::now();
+    let (begun, mut seen) = (Instant::now(), BTreeSet::new());
     loop {
         match call().await {
             Err(error) if error.kind() == kind && error.message().contains(words) => return error,
-            result => {
-                let said = result.err().map_or_else(|| "it succeeds".to_owned(), |error| format!("{error:?}"));
-                assert!(begun.elapsed() < RECOVERY, "no {kind:?} with {words:?}: {said}");
-            }
+            Err(error) => drop(seen.insert(format!("{error:?}"))),
+            Ok(_) => drop(seen.insert("it succeeds".to_owned())),
         }
+        assert!(begun.elapsed() < RECOVERY, "no {kind:?} with {words:?}, but {seen:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

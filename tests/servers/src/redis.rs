@@ -77,6 +77,14 @@ impl Redis {
         self.wait();
     }
 
+    /// Starts it again on the same folder and port with these settings as well, and does not wait for its answer.
+    pub fn restart_unawaited(&mut self, settings: &[&str]) {
+        self.process.kill();
+        let more = settings.iter().map(|&setting| setting.to_owned());
+        let settings: Vec<String> = self.settings.iter().cloned().chain(more).collect();
+        self.process = launch(self.port, &settings, &self.folder);
+    }
+
     /// Sends the server a signal, such as `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
         self.process.signal(name);
