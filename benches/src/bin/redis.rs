@@ -70,7 +70,7 @@ async fn main() {
             let put = || async { drop(store.put_session(&scope, "one", &data, ttl).await.unwrap()) };
             let written = theirs(&server, callers, operations, &size, "set");
             writes.add(slice(callers, operations, put).await, written);
-            let read = || async { assert_eq!(store.windows(&scope, &window).await.unwrap()[0].len(), 20) };
+            let read = || async { assert_eq!(store.windows(&scope, &window).await.unwrap().concat().len(), 20) };
             let ours = slice(callers, operations / 4, read).await;
             windows.add(ours, theirs(&server, callers, operations / 4, "200", "lrange_100"));
         }
