@@ -2,4 +2,5 @@
 //! where they are not installed, unless `CONTRACT_REQUIRE` names them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+mod redis;
 mod servers;
