@@ -31,7 +31,7 @@ use uuid::Uuid;
 const EXPECTED: &[(&str, usize)] = &[
     ("relational", 63),
     ("memory", 51),
-    ("episodic", 104),
+    ("episodic", 105),
     ("telemetry", 57),
     ("ledger", 48),
     ("media", 39),

@@ -11,6 +11,7 @@ mod postgres_plans;
 mod postgres_recovery;
 mod postgres_replica;
 mod postgres_rls;
+mod redis;
 mod redis_faults;
 mod redis_pubsub;
 mod redis_store;
