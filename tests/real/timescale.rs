@@ -98,14 +98,17 @@ async fn ask(store: &TimescaleTelemetry, query: StatsQuery) -> Stats {
     store.stats(&scope(), &[query]).await.unwrap().remove(0)
 }
 
+/// Count, failed, sum, least, greatest.
+type Exact = (u64, u64, Option<f64>, Option<f64>, Option<f64>);
+
 /// What has to be the same whatever it was made from: everything but percentiles.
-fn exact(stats: &Stats) -> Vec<(u64, u64, Option<f64>, Option<f64>, Option<f64>)> {
+fn exact(stats: &Stats) -> Vec<Exact> {
     let one = |a: &chimera_stores::telemetry::Aggregate| (a.count, a.failed, a.sum, a.min, a.max);
     stats.buckets.iter().map(|bucket| one(&bucket.aggregate)).chain([one(&stats.total)]).collect()
 }
 
 /// What a plain list says of whole-number measures, by day.
-fn model(events: &[RenderEvent], query: &StatsQuery) -> Vec<(u64, u64, Option<f64>, Option<f64>, Option<f64>)> {
+fn model(events: &[RenderEvent], query: &StatsQuery) -> Vec<Exact> {
     let of = |from: DateTime<Utc>, to: DateTime<Utc>| {
         let inside: Vec<_> = events.iter().filter(|event| from <= event.at && event.at < to).collect();
         let values: Vec<i64> = inside.iter().map(|event| event.duration_ms).collect();
@@ -483,7 +486,8 @@ async fn an_operator_is_told_what_is_wrong() {
     drop(store);
     server.sql("telemetry", "UPDATE chimera_telemetry.state SET version = 99");
     told(&refused(&url("telemetry"), settings()).await, ErrorKind::Unsupported, "newer version", "newer");
-    let (with, without) = (url("telemetry"), url("plain"));
+    server.create("fresh");
+    let (with, without) = (url("telemetry"), url("fresh"));
     let plain = server.url("telemetry");
     server.set("shared_preload_libraries=");
     server.restart();

@@ -129,7 +129,7 @@ impl TimescaleTelemetry {
         policies::check(&settings.policies)?;
         let required = address.scheme() == "timescaledb";
         let options = connect::options(address)?;
-        let server = connect::inspect(&options, required).await?;
+        let server = connect::inspect(&options, &settings.schema, required).await?;
         let pools = connect::pools(&options, &server, &settings.schema, settings.pool);
         let flavour = schema::prepare(&pools.chores, &settings.schema, &server, required).await?;
         let locks = rollups::locks(&pools.chores, &settings.schema).await?;

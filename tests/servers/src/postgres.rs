@@ -1,7 +1,7 @@
 //! PostgreSQL 15, with or without TimescaleDB preloaded.
 
 use crate::process::{self, Process};
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 const TIMESCALE: &str = "/usr/share/postgresql/15/extension/timescaledb.control";
@@ -170,7 +170,7 @@ impl Postgres {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    /// Kills it as a power failure would: the whole process group of the server.
+    /// Kills it as a power failure would; its children leave by themselves.
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -181,11 +181,21 @@ impl Postgres {
     /// When it does not start.
     pub fn restart(&mut self) {
         self.process.kill();
-        // Its children see the end of the server and leave a moment later; a new one waits for them.
         let pid = self.folder.path().join("data/postmaster.pid");
         let _ = std::fs::remove_file(pid);
-        self.process =
-            launch(&self.folder.path().join("data").display().to_string(), self.port, &self.settings, &self.folder);
+        let data = self.folder.path().join("data").display().to_string();
+        // Children of the killed server see its end and leave a moment later. A new server refuses to start as long as
+        // one of them holds the old shared memory.
+        for _ in 0..50 {
+            self.process = launch(&data, self.port, &self.settings, &self.folder);
+            while self.process.runs() {
+                if self.answers() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
         self.wait();
     }
 
@@ -217,10 +227,11 @@ impl Postgres {
     fn wait(&mut self) {
         let url = self.url("postgres");
         let log = self.folder.path().join("log");
-        process::wait(&mut self.process, &log, || {
-            let asked = Command::new(format!("{BIN}/psql")).args(["-XAtq", "-d", &url, "-c", "SELECT 1"]).output();
-            asked.is_ok_and(|output| output.status.success())
-        });
+        process::wait(&mut self.process, &log, || answers(&url));
+    }
+
+    fn answers(&self) -> bool {
+        answers(&self.url("postgres"))
     }
 }
 
@@ -243,6 +254,11 @@ fn launch(data: &str, port: u16, settings: &[String], folder: &tempfile::TempDir
     let mut arguments = vec!["-D".to_owned(), data.to_owned(), "-p".to_owned(), port.to_string()];
     arguments.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), setting.clone()]));
     Process::start(&format!("{BIN}/postgres"), &arguments, user(), &folder.path().join("log"))
+}
+
+fn answers(url: &str) -> bool {
+    let asked = Command::new(format!("{BIN}/psql")).args(["-XAtq", "-d", url, "-c", "SELECT 1"]).output();
+    asked.is_ok_and(|output| output.status.success())
 }
 
 /// PostgreSQL does not run as root.

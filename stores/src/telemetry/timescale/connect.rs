@@ -56,6 +56,8 @@ pub struct Server {
     pub preloaded: bool,
     /// Whether TimescaleDB could be created here.
     pub installable: bool,
+    /// Whether our schema is there.
+    pub has_schema: bool,
 }
 
 /// The pools.
@@ -78,15 +80,16 @@ pub fn options(address: &Address) -> Result<PgConnectOptions> {
 ///
 /// # Errors
 /// What keeps this server from being used, with what to do about it.
-pub async fn inspect(options: &PgConnectOptions, required: bool) -> Result<Server> {
-    let mut server = look(options).await?;
+pub async fn inspect(options: &PgConnectOptions, schema: &str, required: bool) -> Result<Server> {
+    let mut server = look(options, schema).await?;
     if server.version < OLDEST_SERVER {
         let message = format!("PostgreSQL {} is too old", server.version / 10_000);
         return Err(refused(ErrorKind::Unsupported, message, "use PostgreSQL 15 or newer"));
     }
-    if required && server.extension.is_none() {
+    // A schema that is there without the extension is refused later on: nothing is to be changed for that.
+    if required && server.extension.is_none() && !server.has_schema {
         create_extension(options, &server).await?;
-        server = look(options).await?;
+        server = look(options, schema).await?;
     }
     let Some((version, _)) = &server.extension else { return Ok(server) };
     if !server.preloaded {
@@ -110,15 +113,17 @@ fn parse_version(version: &str) -> (u32, u32) {
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
-async fn look(options: &PgConnectOptions) -> Result<Server> {
+async fn look(options: &PgConnectOptions, schema: &str) -> Result<Server> {
     let mut connection = PgConnection::connect_with(options).await.map_err(failed)?;
-    // The setting is made by the part of TimescaleDB that the server loads when it starts; any user may read it.
+    // The setting is made by the part of TimescaleDB that the server loads when it starts, and any user may see it. Where
+    // a file of settings names it without that, it has a value and is not in this view.
     let sql = "SELECT current_setting('server_version_num')::int, \
-               current_setting('timescaledb.max_background_workers', true) IS NOT NULL, \
-               EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb'), e.extversion, n.nspname::text \
+               EXISTS (SELECT FROM pg_settings WHERE name = 'timescaledb.max_background_workers'), \
+               EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb'), e.extversion, n.nspname::text, \
+               to_regclass(format('%I.state', $1::text)) IS NOT NULL \
                FROM (SELECT 1) AS one LEFT JOIN pg_extension AS e ON e.extname = 'timescaledb' \
                LEFT JOIN pg_namespace AS n ON n.oid = e.extnamespace";
-    let row = sqlx::query(sql).fetch_one(&mut connection).await.map_err(failed)?;
+    let row = sqlx::query(sql).bind(schema).fetch_one(&mut connection).await.map_err(failed)?;
     let get = || {
         let (version, schema): (Option<String>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
         Ok(Server {
@@ -126,6 +131,7 @@ async fn look(options: &PgConnectOptions) -> Result<Server> {
             preloaded: row.try_get(1)?,
             installable: row.try_get(2)?,
             extension: version.zip(schema),
+            has_schema: row.try_get(5)?,
         })
     };
     let server = get().map_err(failed)?;

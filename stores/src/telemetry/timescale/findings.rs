@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn server(version: i32) -> Server {
-        Server { version, extension: None, preloaded: true, installable: true }
+        Server { version, extension: None, preloaded: true, installable: true, has_schema: true }
     }
 
     #[test]
