@@ -60,6 +60,7 @@ pub fn task(id: Uuid) -> NewTask {
         delay: Duration::ZERO,
         max_attempts: 100,
         dedupe_key: None,
+        dedupe_for: None,
     }
 }
 

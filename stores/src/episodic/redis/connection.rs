@@ -12,8 +12,8 @@ use crate::{
     error::{ErrorKind, Store, StoreError},
 };
 use ::redis::{
-    Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, RedisResult, ToRedisArgs,
-    Value,
+    Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError,
+    RedisResult, ToRedisArgs, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
@@ -410,7 +410,9 @@ mod tests {
     #[test]
     fn a_node_finds_itself_in_a_list() {
         let of = |own: &str| {
-            format!("aa 10.0.0.1:6379@16379 master - 0 1 1 connected 0-5\nbb {own} myself,master - 0 0 2 connected 6-9\n")
+            format!(
+                "aa 10.0.0.1:6379@16379 master - 0 1 1 connected 0-5\nbb {own} myself,master - 0 0 2 connected 6-9\n"
+            )
         };
         let address = |host: &str| Some((host.to_owned(), 7000));
         assert_eq!(own_address(&of("10.0.0.2:7000@17000")), address("10.0.0.2"));
