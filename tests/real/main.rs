@@ -12,6 +12,8 @@ mod postgres_recovery;
 mod postgres_replica;
 mod postgres_rls;
 mod redis;
+mod redis_access;
+mod redis_cluster;
 mod redis_faults;
 mod redis_pubsub;
 mod redis_store;

@@ -1,0 +1,210 @@
+//! Who may do what on the server: passwords, access lists, replicas. What is wrong is told apart at opening, with advice
+//! that helps; what changes while the store is open passes by itself once it is put right.
+
+use crate::redis_store::{PREFIX, RECOVERY, enqueue, fails, open, recovers, refusal, round, scope, try_open};
+use chimera_stores::{ErrorKind, StoreError, episodic::Episodic};
+use test_servers::{Redis, RedisCluster, have};
+
+const AWAY: &[ErrorKind] = &[ErrorKind::Unavailable, ErrorKind::Timeout];
+
+fn found() -> bool {
+    have("redis", Redis::found())
+}
+
+fn url(server: &Redis, user: &str) -> String {
+    format!("redis://{user}@127.0.0.1:{}", server.port())
+}
+
+fn has_advice(error: &StoreError, words: &str) {
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(error.advice().is_some_and(|advice| advice.contains(words)), "{error:?} {:?}", error.advice());
+    assert!(!error.chain().contains("secret"), "{}", error.chain());
+}
+
+async fn write(store: &Episodic) -> chimera_stores::Result<uuid::Uuid> {
+    enqueue(store, serde_json::Value::Null).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_is_told_apart() {
+    if !found() {
+        return;
+    }
+    let server = Redis::start();
+    // A password that nobody asked for.
+    has_advice(&refusal(&url(&server, ":secret")).await, "password");
+    server.cli(&["ACL", "SETUSER", "app", "on", ">secret", "allkeys", "allchannels", "+@all"]);
+    server.cli(&["ACL", "SETUSER", "idle", "off", ">secret", "allkeys", "allchannels", "+@all"]);
+    for user in ["app:secret2", "nobody:secret", "idle:secret"] {
+        has_advice(&refusal(&url(&server, user)).await, "password");
+    }
+    round(&open(&url(&server, "app:secret")).await).await.unwrap();
+    server.cli(&["CONFIG", "SET", "requirepass", "secret"]);
+    has_advice(&refusal(&server.url()).await, "password");
+    round(&open(&url(&server, ":secret")).await).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_changes_for_a_while_does_no_lasting_harm() {
+    if !found() {
+        return;
+    }
+    let server = Redis::start();
+    server.cli(&["ACL", "SETUSER", "app", "on", ">secret", "allkeys", "allchannels", "+@all"]);
+    let store = open(&url(&server, "app:secret")).await;
+    let mut events = store.subscribe(&scope(), "tasks").await.unwrap();
+    round(&store).await.unwrap();
+    server.cli(&["ACL", "SETUSER", "app", "resetpass", ">secret2"]);
+    server.cli(&["CLIENT", "KILL", "USER", "app"]);
+    has_advice(&fails(ErrorKind::Unavailable, "password", async || write(&store).await).await, "password");
+    server.cli(&["ACL", "SETUSER", "app", "resetpass", ">secret"]);
+    println!("back after {:?}", recovers(&store, RECOVERY, AWAY).await);
+    let begun = std::time::Instant::now();
+    while tokio::time::timeout(RECOVERY / 60, futures_util::StreamExt::next(&mut events)).await.is_err() {
+        store.publish(&scope(), "tasks", &serde_json::json!(1)).await.unwrap();
+        assert!(begun.elapsed() < RECOVERY, "the subscriber hears nothing any more");
+    }
+}
+
+/// What the advice of a missing right says, put in for `<user>` and `<prefix>`.
+fn rights(advice: &str) -> Vec<String> {
+    let (_, rights) = advice.split_once("ACL SETUSER <user> ").expect("a command to copy");
+    rights.split_whitespace().map(|right| right.replace("<prefix>", PREFIX)).collect()
+}
+
+fn allow(server: &Redis, rights: &[String]) {
+    let mut command = vec!["ACL", "SETUSER", "app", "on", ">secret"];
+    command.extend(rights.iter().map(String::as_str));
+    assert_eq!(server.cli(&command).trim(), "OK");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_that_the_advice_names_are_enough() {
+    if !found() {
+        return;
+    }
+    let server = Redis::start();
+    server.cli(&["ACL", "SETUSER", "app", "on", ">secret"]);
+    let refused = refusal(&url(&server, "app:secret")).await;
+    has_advice(&refused, "ACL SETUSER");
+    allow(&server, &rights(refused.advice().unwrap()));
+    let store = open(&url(&server, "app:secret")).await;
+    everything(&store).await;
+    assert!(server.cli(&["ACL", "LOG"]).matches("app").count() <= 8, "what was refused before");
+    assert_eq!(store.findings(&scope()).await.unwrap(), []);
+    assert!(store.capabilities().durable);
+
+    if have("redis-cluster", Redis::found()) {
+        let cluster = RedisCluster::start(0);
+        cluster.nodes.iter().for_each(|node| allow(node, &rights(refused.advice().unwrap())));
+        let store = open(&cluster.url().replace("://", "://app:secret@")).await;
+        everything(&store).await;
+        assert_eq!(store.findings(&scope()).await.unwrap(), []);
+    }
+}
+
+/// Every call that a user of the store makes.
+async fn everything(store: &Episodic) {
+    round(store).await.unwrap();
+    store.health(&scope()).await.unwrap();
+    store.queues(&scope(), &[]).await.unwrap();
+    let mut events = store.subscribe(&scope(), "tasks").await.unwrap();
+    store.publish(&scope(), "tasks", &serde_json::json!(1)).await.unwrap();
+    let event = tokio::time::timeout(RECOVERY, futures_util::StreamExt::next(&mut events)).await.expect("an event");
+    assert!(event.is_some());
+    assert!(store.session(&scope(), "round", Some(RECOVERY)).await.unwrap().is_some());
+    store.end_session(&scope(), "round").await.unwrap();
+}
+
+/// A user who lacks one of the rights: opening says so, unless only what is nice to know is hidden.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_right_is_told_at_opening() {
+    if !found() {
+        return;
+    }
+    let server = Redis::start();
+    let all = ["reset", "allkeys", "allchannels", "+@all"].map(str::to_owned);
+    for missing in ["-evalsha", "-eval", "-publish", "resetchannels", "resetkeys", "-set", "-@write", "-@scripting"] {
+        allow(&server, &[all.as_slice(), &[missing.to_owned()]].concat());
+        server.cli(&["SCRIPT", "FLUSH"]);
+        match try_open(&url(&server, "app:secret")).await {
+            Ok(_) => panic!("opened with {missing}"),
+            Err(error) => has_advice(&error, "ACL SETUSER"),
+        }
+    }
+    for missing in ["-info", "-config", "-@admin"] {
+        allow(&server, &[all.as_slice(), &[missing.to_owned()]].concat());
+        let store = open(&url(&server, "app:secret")).await;
+        round(&store).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_is_taken_away_comes_back() {
+    if !found() {
+        return;
+    }
+    let server = Redis::start();
+    allow(&server, &["allkeys", "allchannels", "+@all"].map(str::to_owned));
+    let store = open(&url(&server, "app:secret")).await;
+    round(&store).await.unwrap();
+    server.cli(&["ACL", "SETUSER", "app", "-evalsha"]);
+    let kept = enqueue(&store, serde_json::Value::Null).await;
+    has_advice(&kept.expect_err("it needs scripts"), "ACL SETUSER");
+    server.cli(&["ACL", "SETUSER", "app", "+evalsha"]);
+    println!("back after {:?}", recovers(&store, RECOVERY, AWAY).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_takes_no_writes_until_it_is_promoted() {
+    if !found() {
+        return;
+    }
+    let server = Redis::start();
+    let store = open(&server.url()).await;
+    let id = write(&store).await.unwrap();
+    // Of a primary that is away, so that it keeps what it has.
+    server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
+    let error = fails(ErrorKind::Unavailable, "replica", async || write(&store).await).await;
+    has_advice(&error, "primary");
+    has_advice(&refusal(&server.url()).await, "primary");
+    server.cli(&["REPLICAOF", "NO", "ONE"]);
+    println!("back after {:?}", recovers(&store, RECOVERY, AWAY).await);
+    assert!(store.tasks(&scope(), &[id]).await.unwrap()[0].is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_without_its_replicas_says_so() {
+    if !found() {
+        return;
+    }
+    let server = Redis::start();
+    let store = open(&server.url()).await;
+    server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    let error = fails(ErrorKind::Unavailable, "replicas", async || write(&store).await).await;
+    assert_eq!(error.kind().code(), "STORE_UNAVAILABLE");
+    server.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    println!("back after {:?}", recovers(&store, RECOVERY, AWAY).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_url_says_what_is_wrong() {
+    if !found() {
+        return;
+    }
+    let server = Redis::start();
+    let error = refusal(&format!("{}/99", server.url())).await;
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    let error = refusal(&server.url().replace("redis:", "redis-cluster:")).await;
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    assert!(error.advice().is_some(), "{error:?}");
+    if have("redis-cluster", Redis::found()) {
+        let cluster = RedisCluster::start(0);
+        let error = refusal(&cluster.nodes[0].url()).await;
+        assert!(error.advice().is_some_and(|advice| advice.contains("redis-cluster://")), "{error:?}");
+    }
+    let port = server.port();
+    drop(server);
+    let error = refusal(&format!("redis://127.0.0.1:{port}")).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+}
