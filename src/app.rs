@@ -353,9 +353,7 @@ impl<'a> Opener<'a> {
                 };
                 let store = SqlRelational::open_postgres(&address, options, clock).await?;
                 match &self.settings.relational_replica {
-                    Some(replica) => {
-                        store.with_replica(replica, options, self.settings.relational_replica_max_lag)
-                    }
+                    Some(replica) => store.with_replica(replica, options, self.settings.relational_replica_max_lag),
                     None => Ok(store),
                 }
             }

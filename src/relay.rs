@@ -207,7 +207,8 @@ impl Relay {
         let awaited: Vec<i64> = {
             let mut progress = self.0.progress.lock();
             progress.waiters.retain(|waiter| !waiter.done.is_closed());
-            let awaited: BTreeSet<i64> = progress.waiters.iter().flat_map(|waiter| waiter.left.iter().copied()).collect();
+            let awaited: BTreeSet<i64> =
+                progress.waiters.iter().flat_map(|waiter| waiter.left.iter().copied()).collect();
             awaited.into_iter().collect()
         };
         if awaited.is_empty() {

@@ -136,8 +136,11 @@ impl Raw {
             .iter()
             .map(|setting| {
                 let (value, origin) = self.get(setting);
-                let shown =
-                    if setting.is_secret() && !value.is_empty() { "<hidden>".to_owned() } else { without_credentials(value) };
+                let shown = if setting.is_secret() && !value.is_empty() {
+                    "<hidden>".to_owned()
+                } else {
+                    without_credentials(value)
+                };
                 (setting.key, shown, origin)
             })
             .collect()
@@ -518,11 +521,7 @@ mod tests {
             ("", Some(("CHIMERA_SERVER_LISTEN", "8080")), vec!["server.listen", "\"8080\"", "127.0.0.1:8080"]),
             ("", Some(("CHIMERA_LIMITS_MAX_DEPTH", "0")), vec!["limits.max_depth", "from 1 to 64"]),
             ("", Some(("CHIMERA_OUTBOX_WAIT", "1y")), vec!["outbox.wait", "500ms"]),
-            (
-                "",
-                Some(("CHIMERA_RELATIONAL_URL", "postgres://a:pw@h/d")),
-                vec!["relational.url", "later release", "sqlite:PATH"],
-            ),
+            ("", Some(("CHIMERA_MEMORY_URL", "weaviate://a:pw@h/d")), vec!["memory.url", "later release", "embedded:"]),
             (
                 "",
                 Some(("CHIMERA_SERVER_CORS_ORIGINS", "https://a.example/")),
@@ -533,7 +532,11 @@ mod tests {
                 Some(("CHIMERA_RELATIONAL_REPLICA_URL", "postgres://a:p/w@h/d?password=pw@")),
                 vec!["relational.replica_url", "<hidden>@h/d", "without a server in `relational.url`"],
             ),
-            ("[relational]\nurl = \"postgres://h/d\"", Some(("CHIMERA_RELATIONAL_REPLICA_URL", "sqlite:/x")), vec!["PostgreSQL"]),
+            (
+                "[relational]\nurl = \"postgres://h/d\"",
+                Some(("CHIMERA_RELATIONAL_REPLICA_URL", "sqlite:/x")),
+                vec!["PostgreSQL"],
+            ),
             ("", Some(("CHIMERA_EMBEDDER_MODEL", "x")), vec!["embedder.model", "embedder.url"]),
             ("", Some(("CHIMERA_EMBEDDER_URL", "http://h/v1")), vec!["embedder.model"]),
             ("", Some(("CHIMERA_LEDGER_BASE_URL", "https://h")), vec!["ledger.base_url", "later release"]),
@@ -557,7 +560,8 @@ mod tests {
         let raw = Raw::gather(None, environment, &[]).unwrap();
         let shown = format!("{:?} {:?}", raw.show(), Settings::read(&raw).unwrap());
         assert!(!shown.contains(&secret));
-        let urls = ["relational.url", "relational.replica_url"].map(|key| (key, format!("postgres://a:{secret}/@h/d?password={secret}")));
+        let urls = ["relational.url", "relational.replica_url"]
+            .map(|key| (key, format!("postgres://a:{secret}/@h/d?password={secret}")));
         let raw = Raw::gather(None, [], &urls).unwrap();
         let shown = format!("{:?} {:?}", raw.show(), Settings::read(&raw).unwrap());
         assert!(!shown.contains(&secret) && shown.contains("h/d"), "{shown}");

@@ -197,11 +197,8 @@ async fn the_replica_answers_what_may_lag_and_nothing_else() {
     assert_eq!(store.outbox_due(Target::Search, 10).await.unwrap().len(), 1);
     assert!(store.outbox_depth().await.unwrap().contains(&(Target::Search, 1)));
     let other = Scope::system(Uuid::from_u128(2));
-    let second = entity::organization::Model {
-        id: other.organization_id(),
-        handle: "second".to_owned(),
-        ..organization()
-    };
+    let second =
+        entity::organization::Model { id: other.organization_id(), handle: "second".to_owned(), ..organization() };
     let insert = Transaction { changes: vec![Change::Insert(second.into_row())], ..Transaction::default() };
     store.commit(&other, &insert).await.unwrap();
     assert!(store.organization_by_handle("second").await.unwrap().is_some());

@@ -91,7 +91,8 @@ impl Postgres {
         let data = folder.path().join("data").display().to_string();
         // It writes down where the primary is, and that this is a standby of it.
         let from = self.port.to_string();
-        let copy = ["-h", "127.0.0.1", "-p", &from, "-U", "app", "-D", &data, "-R", "-X", "stream", "-c", "fast", "--no-sync"];
+        let copy =
+            ["-h", "127.0.0.1", "-p", &from, "-U", "app", "-D", &data, "-R", "-X", "stream", "-c", "fast", "--no-sync"];
         process::run(&format!("{BIN}/pg_basebackup"), &copy, user());
         let port = process::free_port();
         let process = launch(&data, port, &self.settings, &folder);

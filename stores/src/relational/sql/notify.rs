@@ -3,6 +3,10 @@
 //! A commit that writes outbox entries notifies in the same transaction, so the news comes when the entries can be read
 //! and never without them. It carries nothing: who hears it reads the outbox, which also tells what was missed. News can
 //! be lost with a connection; that costs time and never an entry, because the relay polls as well.
+//!
+//! PostgreSQL lets one notifying transaction commit at a time, so the entries' commits queue at their end. With 16
+//! writers of one row each that took 7,000 commits a second down to between 1,700 and 3,300: far more than mutations,
+//! with all their other statements, come to.
 
 use super::fault;
 use crate::Result;
@@ -110,10 +114,7 @@ async fn next(listener: &mut PgListener) -> Result<bool, sqlx::Error> {
     }
 }
 
-async fn within<T>(
-    limit: Duration,
-    call: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
+async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     tokio::time::timeout(limit, call).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
