@@ -2,7 +2,14 @@
 //! where they are not installed, unless `CONTRACT_REQUIRE` names them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+mod postgres_audit;
+mod postgres_billing;
+mod postgres_migrations;
+mod postgres_opening;
 mod postgres_outbox;
+mod postgres_recovery;
 mod postgres_replica;
+mod postgres_rls;
 mod rows;
 mod servers;
+mod support;

@@ -8,11 +8,11 @@
 //! writers of one row each that took 7,000 commits a second down to between 1,700 and 3,300: far more than mutations,
 //! with all their other statements, come to.
 
-use super::fault;
+use super::{fault, pool::Pool, session::Session};
 use crate::Result;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend,
+    ConnectionTrait, DbBackend,
     sqlx::{
         self, PgPool,
         postgres::{PgConnectOptions, PgListener, PgPoolOptions},
@@ -32,7 +32,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Tells the other processes, once this transaction commits, that the outbox has new entries.
-pub(super) async fn tell(open: &DatabaseTransaction) -> Result<()> {
+pub(super) async fn tell(open: &Session) -> Result<()> {
     if open.get_database_backend() == DbBackend::Postgres {
         open.execute_unprepared(&format!("NOTIFY {CHANNEL}")).await.map_err(fault::database)?;
     }
@@ -40,14 +40,10 @@ pub(super) async fn tell(open: &DatabaseTransaction) -> Result<()> {
 }
 
 /// An item whenever the outbox may have new entries: after a notification, and after every (re)connection, because what
-/// was told meanwhile is lost. Never ends. `None` for a database that cannot notify.
-pub(super) fn changes(writer: &DatabaseConnection) -> Option<BoxStream<'static, ()>> {
-    if writer.get_database_backend() != DbBackend::Postgres {
-        return None;
-    }
-    let connect = writer.get_postgres_connection_pool().connect_options();
-    let ear = Ear { connect, listener: None, failures: 0 };
-    Some(unfold(ear, async |mut ear| ear.hear().await.then_some(((), ear))).boxed())
+/// was told meanwhile is lost. Never ends.
+pub(super) fn changes(pool: &Pool) -> BoxStream<'static, ()> {
+    let ear = Ear { connect: pool.options(), listener: None, failures: 0 };
+    unfold(ear, async |mut ear| ear.hear().await.then_some(((), ear))).boxed()
 }
 
 /// One process's subscription.

@@ -10,19 +10,18 @@
 //! replica is as fresh as the newest note that it has replayed. What cannot be measured, because either server does not
 //! answer, is too old as soon as the last measurement is.
 
-use super::SqlRelational;
+use super::{
+    SqlRelational,
+    pool::Pool,
+    postgres::{PostgresOptions, connect_options},
+    session::{Mode, Reach, Session},
+};
 use crate::{
     Address, Finding, Result, Scope,
     error::{ErrorKind, StoreError},
 };
 use parking_lot::Mutex;
-use sea_orm::{
-    DatabaseConnection,
-    sqlx::{
-        self, Connection, PgConnection,
-        postgres::{PgConnectOptions, PgPoolOptions},
-    },
-};
+use sea_orm::sqlx::{self, Connection, PgConnection, postgres::PgConnectOptions};
 use std::{
     collections::VecDeque,
     fmt,
@@ -30,8 +29,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{sync::Notify, task::AbortHandle};
-
-use super::postgres::{PostgresOptions, connect_options};
 
 /// How long both servers may take to tell where they are.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -77,7 +74,7 @@ impl Trouble {
 
 /// The replica of one store.
 pub(super) struct Replica {
-    connection: DatabaseConnection,
+    pool: Pool,
     /// How long a read may take there, so that the primary has as much time again.
     budget: Duration,
     place: String,
@@ -117,12 +114,11 @@ impl SqlRelational {
     /// # Errors
     /// `Invalid` for a malformed URL, or when this store is not on PostgreSQL.
     pub fn with_replica(mut self, address: &Address, options: PostgresOptions, max_lag: Duration) -> Result<Self> {
-        if self.turns.is_none() {
+        let Some(primary) = self.postgres.as_ref().map(Pool::options) else {
             return Err(super::invalid("only a store on PostgreSQL has a replica"));
-        }
+        };
         let budget = options.deadline / 2;
         let there = connect_options(address, PostgresOptions { deadline: budget, ..options })?;
-        let primary = self.writer.get_postgres_connection_pool().connect_options();
         let state = Arc::new(State { max_lag, fresh: Mutex::new(Err(Trouble::Unmeasured)), look: Notify::new() });
         let place = address.to_string();
         let watch = Watch {
@@ -132,12 +128,8 @@ impl SqlRelational {
             state: state.clone(),
         };
         let watch = tokio::spawn(watch.run(place.clone())).abort_handle();
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections)
-            .acquire_timeout(budget / 2)
-            .test_before_acquire(false)
-            .connect_lazy_with(there);
-        self.replica = Some(Arc::new(Replica { connection: pool.into(), budget, place, state, watch }));
+        let pool = Pool::new(there, options.connections, budget / 2);
+        self.replica = Some(Arc::new(Replica { pool, budget, place, state, watch }));
         Ok(self)
     }
 
@@ -149,21 +141,24 @@ impl SqlRelational {
 }
 
 /// Asks where the scope allows it: the replica when the answer may lag, and the primary otherwise or when the replica
-/// fails. `$ask` is a future over the connection called `$reader`.
+/// fails. `$ask` is what to ask of the session called `$reader`.
 macro_rules! ask {
     ($store:expr, $scope:expr, $reader:ident => $ask:expr) => {{
         let answered = match $store.replica_for($scope) {
             Some(replica) => {
-                let $reader = replica.connection();
-                replica.answer($ask).await
+                let asked = async {
+                    let $reader = &replica.begin($scope).await?;
+                    $ask
+                };
+                replica.answer(asked).await
             }
             None => None,
         };
         match answered {
             Some(answer) => answer,
             None => {
-                let $reader = &$store.reader;
-                $ask.await
+                let $reader = &$store.read_own($scope).await?;
+                $ask
             }
         }
     }};
@@ -177,8 +172,9 @@ fn blames_the_server(error: &StoreError) -> bool {
 }
 
 impl Replica {
-    pub(super) fn connection(&self) -> &DatabaseConnection {
-        &self.connection
+    /// A session for rows of the scope's organisation.
+    pub(super) async fn begin(&self, scope: &Scope) -> Result<Session> {
+        self.pool.begin(Mode::Read, Reach::Organization(scope.organization_id())).await
     }
 
     /// What the replica answers; `None` when the primary is to be asked instead.
@@ -218,7 +214,7 @@ impl Replica {
 
     pub(super) async fn close(&self) {
         self.watch.abort();
-        if let Err(error) = self.connection.close_by_ref().await {
+        if let Err(error) = self.pool.database().close_by_ref().await {
             tracing::warn!(%error, "the connections of the replica were not closed in good order");
         }
     }

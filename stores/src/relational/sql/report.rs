@@ -8,6 +8,7 @@ use super::{
     column,
     dialect::{self, ORDINAL, Type},
     fault,
+    session::Session,
 };
 use crate::{
     Result, Scope,
@@ -16,7 +17,7 @@ use crate::{
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use entity::billing_record::Kind;
 use sea_orm::{
-    Condition, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult,
+    Condition, ConnectionTrait, DbBackend, DbErr, QueryResult,
     sea_query::{
         CaseStatement, Expr, ExprTrait, Func, JoinType, NullOrdering, Order, Query, SelectStatement, UnionType,
         WindowStatement,
@@ -52,11 +53,7 @@ const RECORDS: &str = "group_records";
 const PLACE: &str = "place";
 
 /// One report per question, in order.
-pub(super) async fn spend(
-    reader: &DatabaseConnection,
-    scope: &Scope,
-    queries: &[SpendQuery],
-) -> Result<Vec<SpendReport>> {
+pub(super) async fn spend(reader: &Session, scope: &Scope, queries: &[SpendQuery]) -> Result<Vec<SpendReport>> {
     for query in queries {
         query.check()?;
     }

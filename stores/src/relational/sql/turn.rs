@@ -11,14 +11,15 @@
 //! the younger one first. The transaction costs the server a connection and no more: at `READ COMMITTED` it holds no
 //! snapshot between its statements, so it does not keep dead rows from being removed.
 
-use super::{fault, outbox};
+use super::{
+    fault, outbox,
+    pool::Pool,
+    session::{Mode, Reach, Session},
+};
 use crate::{Result, relational::Settlement};
 use chrono::{DateTime, Utc};
 use entity::outbox_entry::{Model, Target};
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, Statement, TransactionTrait,
-    sqlx::postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sea_orm::{ConnectionTrait, DbErr, Statement, sqlx::postgres::PgConnectOptions};
 use std::{collections::HashSet, time::Duration};
 use tokio::sync::Mutex;
 
@@ -32,23 +33,22 @@ const CONNECT: Duration = Duration::from_secs(1);
 
 /// The turns of this process. Their connections are their own: a batch under way must not take them from requests.
 pub(super) struct Turns {
-    sessions: DatabaseConnection,
+    sessions: Pool,
     open: [Mutex<Option<Turn>>; 2],
 }
 
 /// What this process has read and not settled.
 struct Turn {
-    transaction: DatabaseTransaction,
+    session: Session,
     sequences: HashSet<i64>,
 }
 
 impl Turns {
     /// The turns on a PostgreSQL database, one connection for each target, made when first needed.
-    pub(super) fn new(writer: &DatabaseConnection) -> Self {
-        let connect = writer.get_postgres_connection_pool().connect_options();
-        let connect = PgConnectOptions::clone(&connect).options([("lock_timeout", WAIT.as_millis().to_string())]);
-        let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(CONNECT).connect_lazy_with(connect);
-        Self { sessions: pool.into(), open: [Mutex::default(), Mutex::default()] }
+    pub(super) fn new(pool: &Pool) -> Self {
+        let connect =
+            PgConnectOptions::clone(&pool.options()).options([("lock_timeout", WAIT.as_millis().to_string())]);
+        Self { sessions: Pool::new(connect, 2, CONNECT), open: [Mutex::default(), Mutex::default()] }
     }
 
     fn of(&self, target: Target) -> (&Mutex<Option<Turn>>, i32) {
@@ -62,32 +62,29 @@ impl Turns {
     /// What is due, held until it is settled or asked for again; nothing while another process holds entries.
     pub(super) async fn due(
         &self,
-        reader: &DatabaseConnection,
+        reader: Session,
         target: Target,
         limit: u32,
         now: DateTime<Utc>,
     ) -> Result<Vec<Model>> {
         let (slot, key) = self.of(target);
         let mut turn = slot.lock().await;
-        if let Some(Turn { transaction, .. }) = turn.take() {
-            // It held nothing but the lock; when this fails, the connection is gone and the lock with it.
-            let _ = transaction.rollback().await;
-        }
+        // It held nothing but the lock, which goes with it.
+        drop(turn.take());
         // Mostly there is nothing, and finding that out needs no turn.
-        if outbox::due(reader, target, limit.min(1), now).await?.is_empty() {
+        if outbox::due(&reader, target, limit.min(1), now).await?.is_empty() {
             return Ok(Vec::new());
         }
-        let transaction = self.sessions.begin().await.map_err(fault::database)?;
-        if !locked(&transaction, key).await? {
+        drop(reader);
+        let session = self.sessions.begin(Mode::Write, Reach::Everything).await?;
+        if !locked(&session, key).await? {
             return Ok(Vec::new());
         }
         // Read after the lock was got: what its last holder carried is gone.
-        let entries = outbox::due(&transaction, target, limit, now).await?;
-        if entries.is_empty() {
-            transaction.rollback().await.map_err(fault::database)?;
-        } else {
+        let entries = outbox::due(&session, target, limit, now).await?;
+        if !entries.is_empty() {
             let sequences = entries.iter().map(|entry| entry.sequence).collect();
-            *turn = Some(Turn { transaction, sequences });
+            *turn = Some(Turn { session, sequences });
         }
         Ok(entries)
     }
@@ -99,10 +96,10 @@ impl Turns {
             let Ok(mut turn) = slot.try_lock() else { continue };
             let of_turn = |turn: &Turn| settlements.iter().any(|(sequence, _)| turn.sequences.contains(sequence));
             if turn.as_ref().is_some_and(of_turn)
-                && let Some(Turn { transaction, .. }) = turn.take()
+                && let Some(Turn { session, .. }) = turn.take()
             {
-                outbox::settle(&transaction, settlements).await?;
-                transaction.commit().await.map_err(fault::database)?;
+                outbox::settle(&session, settlements).await?;
+                session.commit().await.map_err(fault::database)?;
                 return Ok(true);
             }
         }
@@ -114,14 +111,14 @@ impl Turns {
         for slot in &self.open {
             slot.lock().await.take();
         }
-        if let Err(error) = self.sessions.close_by_ref().await {
+        if let Err(error) = self.sessions.database().close_by_ref().await {
             tracing::warn!(%error, "the connections of the outbox were not closed in good order");
         }
     }
 }
 
 /// Waits for the lock until the transaction ends; `false` when another process keeps it for longer than [`WAIT`].
-async fn locked(open: &DatabaseTransaction, key: i32) -> Result<bool> {
+async fn locked(open: &Session, key: i32) -> Result<bool> {
     let sql = "SELECT pg_advisory_xact_lock($1, $2)";
     let lock = Statement::from_sql_and_values(open.get_database_backend(), sql, [LOCK.into(), key.into()]);
     match open.query_one_raw(lock).await {
