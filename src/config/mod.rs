@@ -137,9 +137,10 @@ impl Raw {
             .iter()
             .map(|setting| {
                 let (value, origin) = self.get(setting);
-                let shown = match setting.is_secret() && !value.is_empty() {
-                    true => "<hidden>".to_owned(),
-                    false => without_credentials(value),
+                let shown = if setting.is_secret() && !value.is_empty() {
+                    "<hidden>".to_owned()
+                } else {
+                    without_credentials(value)
                 };
                 (setting.key, shown, origin)
             })
@@ -571,11 +572,7 @@ mod tests {
             ("", Some(("CHIMERA_SERVER_LISTEN", "8080")), vec!["server.listen", "\"8080\"", "127.0.0.1:8080"]),
             ("", Some(("CHIMERA_LIMITS_MAX_DEPTH", "0")), vec!["limits.max_depth", "from 1 to 64"]),
             ("", Some(("CHIMERA_OUTBOX_WAIT", "1y")), vec!["outbox.wait", "500ms"]),
-            (
-                "",
-                Some(("CHIMERA_SEARCH_URL", "elasticsearch://a:pw@h/d")),
-                vec!["search.url", "later release", "embedded:"],
-            ),
+            ("", Some(("CHIMERA_MEMORY_URL", "weaviate://a:pw@h/d")), vec!["memory.url", "later release", "embedded:"]),
             (
                 "",
                 Some(("CHIMERA_SERVER_CORS_ORIGINS", "https://a.example/")),

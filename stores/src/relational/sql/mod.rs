@@ -76,16 +76,16 @@ pub struct SqlRelational {
     reader: DatabaseConnection,
     /// On SQLite one connection, so that writers queue here and not on the database's lock.
     writer: DatabaseConnection,
-    /// Whose turn it is to carry the outbox; `None` on SQLite, which one process has to itself.
-    turns: Option<Arc<turn::Turns>>,
-    /// Where reads may go that tolerate an older answer.
-    replica: Option<Arc<replica::Replica>>,
     /// On PostgreSQL what both are made of, and what sessions begin on.
     postgres: Option<Pool>,
     /// Transactions that collided take turns here, so that those of one process do not collide again and again.
     collisions: Arc<Mutex<()>>,
     /// Whether row-level security binds us.
     walled: bool,
+    /// Whose turn it is to carry the outbox; `None` on SQLite, which one process has to itself.
+    turns: Option<Arc<turn::Turns>>,
+    /// Where reads may go that tolerate an older answer.
+    replica: Option<Arc<replica::Replica>>,
     clock: Arc<dyn Clock>,
     place: String,
 }
@@ -121,8 +121,8 @@ impl SqlRelational {
     pub async fn open_postgres(address: &Address, options: PostgresOptions, clock: Arc<dyn Clock>) -> Result<Self> {
         let (pool, walled) = postgres::connect(address, options).await?;
         let (connection, place) = (pool.database(), address.to_string());
-        let turns = Some(Arc::new(turn::Turns::new(&connection)));
         let (reader, writer) = (connection.clone(), connection);
+        let turns = Some(Arc::new(turn::Turns::new(&pool)));
         let (postgres, replica, collisions) = (Some(pool), None, Arc::default());
         let store = Self { reader, writer, postgres, turns, replica, collisions, walled, clock, place };
         if !store.is_current().await? {
@@ -274,15 +274,15 @@ impl RelationalAdapter for SqlRelational {
     }
 
     async fn get(&self, scope: &Scope, kind: Kind, ids: &[Uuid]) -> Result<Vec<Option<Row>>> {
-        ask!(self, scope, reader => async { for_kind!(kind, E => read::get::<E>(reader, scope, ids).await) })
+        ask!(self, scope, reader => for_kind!(kind, E => read::get::<E>(reader, scope, ids).await))
     }
 
     async fn find(&self, scope: &Scope, kind: Kind, column: Column, values: &[String]) -> Result<Vec<Option<Row>>> {
-        ask!(self, scope, reader => async { for_kind!(kind, E => read::find::<E>(reader, scope, column, values).await) })
+        ask!(self, scope, reader => for_kind!(kind, E => read::find::<E>(reader, scope, column, values).await))
     }
 
     async fn pages(&self, scope: &Scope, query: &PageQuery, parents: &[Uuid]) -> Result<Vec<Page<Row>>> {
-        ask!(self, scope, reader => async { for_kind!(query.kind, E => read::pages::<E>(reader, scope, query, parents).await) })
+        ask!(self, scope, reader => for_kind!(query.kind, E => read::pages::<E>(reader, scope, query, parents).await))
     }
 
     async fn commit(&self, scope: &Scope, transaction: &Transaction) -> Result<Committed> {
@@ -307,24 +307,19 @@ impl RelationalAdapter for SqlRelational {
     }
 
     async fn billing_totals(&self, scope: &Scope, keys: &[BillingKey]) -> Result<Vec<Vec<BillingTotal>>> {
-        ask!(self, scope, reader => read::billing_totals(reader, scope, keys))
+        ask!(self, scope, reader => read::billing_totals(reader, scope, keys).await)
     }
 
     async fn spend_reports(&self, scope: &Scope, queries: &[SpendQuery]) -> Result<Vec<SpendReport>> {
-        ask!(self, scope, reader => report::spend(reader, scope, queries))
+        ask!(self, scope, reader => report::spend(reader, scope, queries).await)
     }
 
     async fn outbox_due(&self, target: outbox_entry::Target, limit: u32) -> Result<Vec<outbox_entry::Model>> {
-        let now = self.clock.now();
-        let Some(turns) = &self.turns else {
-            return outbox::due(&self.read(Reach::Everything).await?, target, limit, now).await;
-        };
-        turns.give_up(target).await;
-        // Mostly there is nothing, and finding that out needs no turn.
-        if outbox::due(&self.read(Reach::Everything).await?, target, limit.min(1), now).await?.is_empty() {
-            return Ok(Vec::new());
+        let (reader, now) = (self.read(Reach::Everything).await?, self.clock.now());
+        match &self.turns {
+            Some(turns) => turns.due(reader, target, limit, now).await,
+            None => outbox::due(&reader, target, limit, now).await,
         }
-        turns.due(target, limit, now).await
     }
 
     async fn outbox_settle(&self, settlements: &[(i64, Settlement)]) -> Result<()> {
@@ -346,7 +341,7 @@ impl RelationalAdapter for SqlRelational {
     }
 
     fn outbox_changes(&self) -> Option<BoxStream<'static, ()>> {
-        notify::changes(&self.writer)
+        self.postgres.as_ref().map(notify::changes)
     }
 
     async fn outbox_depth(&self) -> Result<Vec<(outbox_entry::Target, u64)>> {

@@ -3,12 +3,16 @@
 //! A commit that writes outbox entries notifies in the same transaction, so the news comes when the entries can be read
 //! and never without them. It carries nothing: who hears it reads the outbox, which also tells what was missed. News can
 //! be lost with a connection; that costs time and never an entry, because the relay polls as well.
+//!
+//! PostgreSQL lets one notifying transaction commit at a time, so the entries' commits queue at their end. With 16
+//! writers of one row each that took 7,000 commits a second down to between 1,700 and 3,300: far more than mutations,
+//! with all their other statements, come to.
 
-use super::{fault, session::Session};
+use super::{fault, pool::Pool, session::Session};
 use crate::Result;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend,
+    ConnectionTrait, DbBackend,
     sqlx::{
         self, PgPool,
         postgres::{PgConnectOptions, PgListener, PgPoolOptions},
@@ -36,14 +40,10 @@ pub(super) async fn tell(open: &Session) -> Result<()> {
 }
 
 /// An item whenever the outbox may have new entries: after a notification, and after every (re)connection, because what
-/// was told meanwhile is lost. Never ends. `None` for a database that cannot notify.
-pub(super) fn changes(writer: &DatabaseConnection) -> Option<BoxStream<'static, ()>> {
-    if writer.get_database_backend() != DbBackend::Postgres {
-        return None;
-    }
-    let connect = writer.get_postgres_connection_pool().connect_options();
-    let ear = Ear { connect, listener: None, failures: 0 };
-    Some(unfold(ear, async |mut ear| ear.hear().await.then_some(((), ear))).boxed())
+/// was told meanwhile is lost. Never ends.
+pub(super) fn changes(pool: &Pool) -> BoxStream<'static, ()> {
+    let ear = Ear { connect: pool.options(), listener: None, failures: 0 };
+    unfold(ear, async |mut ear| ear.hear().await.then_some(((), ear))).boxed()
 }
 
 /// One process's subscription.

@@ -114,12 +114,11 @@ impl SqlRelational {
     /// # Errors
     /// `Invalid` for a malformed URL, or when this store is not on PostgreSQL.
     pub fn with_replica(mut self, address: &Address, options: PostgresOptions, max_lag: Duration) -> Result<Self> {
-        if self.turns.is_none() {
+        let Some(primary) = self.postgres.as_ref().map(Pool::options) else {
             return Err(super::invalid("only a store on PostgreSQL has a replica"));
-        }
+        };
         let budget = options.deadline / 2;
         let there = connect_options(address, PostgresOptions { deadline: budget, ..options })?;
-        let primary = self.writer.get_postgres_connection_pool().connect_options();
         let state = Arc::new(State { max_lag, fresh: Mutex::new(Err(Trouble::Unmeasured)), look: Notify::new() });
         let place = address.to_string();
         let watch = Watch {
@@ -142,15 +141,14 @@ impl SqlRelational {
 }
 
 /// Asks where the scope allows it: the replica when the answer may lag, and the primary otherwise or when the replica
-/// fails. `$ask` is a future over the session called `$reader`.
+/// fails. `$ask` is what to ask of the session called `$reader`.
 macro_rules! ask {
     ($store:expr, $scope:expr, $reader:ident => $ask:expr) => {{
         let answered = match $store.replica_for($scope) {
             Some(replica) => {
                 let asked = async {
-                    let session = replica.read($scope).await?;
-                    let $reader = &session;
-                    $ask.await
+                    let $reader = &replica.begin($scope).await?;
+                    $ask
                 };
                 replica.answer(asked).await
             }
@@ -159,9 +157,8 @@ macro_rules! ask {
         match answered {
             Some(answer) => answer,
             None => {
-                let session = $store.read_own($scope).await?;
-                let $reader = &session;
-                $ask.await
+                let $reader = &$store.read_own($scope).await?;
+                $ask
             }
         }
     }};
@@ -175,8 +172,8 @@ fn blames_the_server(error: &StoreError) -> bool {
 }
 
 impl Replica {
-    /// Where to read rows of one organisation.
-    pub(super) async fn read(&self, scope: &Scope) -> Result<Session> {
+    /// A session for rows of the scope's organisation.
+    pub(super) async fn begin(&self, scope: &Scope) -> Result<Session> {
         self.pool.begin(Mode::Read, Reach::Organization(scope.organization_id())).await
     }
 

@@ -19,7 +19,7 @@ use super::{
 use crate::{Result, relational::Settlement};
 use chrono::{DateTime, Utc};
 use entity::outbox_entry::{Model, Target};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement, sqlx::postgres::PgConnectOptions};
+use sea_orm::{ConnectionTrait, DbErr, Statement, sqlx::postgres::PgConnectOptions};
 use std::{collections::HashSet, time::Duration};
 use tokio::sync::Mutex;
 
@@ -39,15 +39,15 @@ pub(super) struct Turns {
 
 /// What this process has read and not settled.
 struct Turn {
-    transaction: Session,
+    session: Session,
     sequences: HashSet<i64>,
 }
 
 impl Turns {
     /// The turns on a PostgreSQL database, one connection for each target, made when first needed.
-    pub(super) fn new(writer: &DatabaseConnection) -> Self {
-        let connect = writer.get_postgres_connection_pool().connect_options();
-        let connect = PgConnectOptions::clone(&connect).options([("lock_timeout", WAIT.as_millis().to_string())]);
+    pub(super) fn new(pool: &Pool) -> Self {
+        let connect =
+            PgConnectOptions::clone(&pool.options()).options([("lock_timeout", WAIT.as_millis().to_string())]);
         Self { sessions: Pool::new(connect, 2, CONNECT), open: [Mutex::default(), Mutex::default()] }
     }
 
@@ -59,30 +59,32 @@ impl Turns {
         }
     }
 
-    /// Ends the turn that was not settled.
-    pub(super) async fn give_up(&self, target: Target) {
-        if let Some(Turn { transaction, .. }) = self.of(target).0.lock().await.take() {
-            // It held nothing but the lock; when this fails, the connection is gone and the lock with it.
-            let _ = transaction.commit().await;
-        }
-    }
-
-    /// What is due, held until it is settled or given up; nothing while another process holds entries.
-    pub(super) async fn due(&self, target: Target, limit: u32, now: DateTime<Utc>) -> Result<Vec<Model>> {
+    /// What is due, held until it is settled or asked for again; nothing while another process holds entries.
+    pub(super) async fn due(
+        &self,
+        reader: Session,
+        target: Target,
+        limit: u32,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Model>> {
         let (slot, key) = self.of(target);
         let mut turn = slot.lock().await;
-        let transaction = self.sessions.begin(Mode::Write, Reach::Everything).await?;
-        if !locked(&transaction, key).await? {
+        // It held nothing but the lock, which goes with it.
+        drop(turn.take());
+        // Mostly there is nothing, and finding that out needs no turn.
+        if outbox::due(&reader, target, limit.min(1), now).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        drop(reader);
+        let session = self.sessions.begin(Mode::Write, Reach::Everything).await?;
+        if !locked(&session, key).await? {
             return Ok(Vec::new());
         }
         // Read after the lock was got: what its last holder carried is gone.
-        let entries = outbox::due(&transaction, target, limit, now).await?;
-        if entries.is_empty() {
-            // Nothing was written; this gives the lock back at once.
-            transaction.commit().await.map_err(fault::database)?;
-        } else {
+        let entries = outbox::due(&session, target, limit, now).await?;
+        if !entries.is_empty() {
             let sequences = entries.iter().map(|entry| entry.sequence).collect();
-            *turn = Some(Turn { transaction, sequences });
+            *turn = Some(Turn { session, sequences });
         }
         Ok(entries)
     }
@@ -94,10 +96,10 @@ impl Turns {
             let Ok(mut turn) = slot.try_lock() else { continue };
             let of_turn = |turn: &Turn| settlements.iter().any(|(sequence, _)| turn.sequences.contains(sequence));
             if turn.as_ref().is_some_and(of_turn)
-                && let Some(Turn { transaction, .. }) = turn.take()
+                && let Some(Turn { session, .. }) = turn.take()
             {
-                outbox::settle(&transaction, settlements).await?;
-                transaction.commit().await.map_err(fault::database)?;
+                outbox::settle(&session, settlements).await?;
+                session.commit().await.map_err(fault::database)?;
                 return Ok(true);
             }
         }
