@@ -8,6 +8,7 @@ pub mod api_key;
 pub mod asset;
 pub mod audit_entry;
 pub mod billing_record;
+pub mod budget;
 pub mod campaign;
 pub mod campaign_persona;
 pub mod membership;

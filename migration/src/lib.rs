@@ -17,15 +17,20 @@
 //!
 //! - A foreign key to a row of an organisation holds `(organization_id, <column>)`, so that no row can refer to
 //!   another organisation's, whatever the program above does.
-//! - Constraints are named `ck_<table>_<column>`, `fk_<table>_<column>` and `uq_<table>__<column>[__<column>]`. The
+//! - Constraints are named `ck_<table>_<column>`, `fk_<table>_<column>`, `ex_<table>_period` and
+//!   `uq_<table>__<column>[__<column>]`. The
 //!   adapter reads the column out of the name (or, on SQLite, out of the message) to tell the caller what was wrong.
-//! - Text is compared by its bytes: a PostgreSQL database is made with the `C` collation.
+//! - Text is compared by its bytes: on PostgreSQL every column of text has the `C` collation, whatever the database's.
+//! - On PostgreSQL every table has row-level security, also against its owner, by the setting `chimera.organization` of
+//!   the transaction (`chimera.system` is `on` where all rows are meant). A migration that makes a table gives it a policy.
 
 mod draft;
 mod m20260101_000001_tenancy;
 mod m20260101_000002_catalogue;
 mod m20260101_000003_money;
 mod m20260101_000004_journal;
+mod m20260301_000005_budget;
+mod m20260301_000006_walls;
 mod m20260301_000007_orders;
 
 pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -41,6 +46,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20260101_000002_catalogue::Migration),
             Box::new(m20260101_000003_money::Migration),
             Box::new(m20260101_000004_journal::Migration),
+            Box::new(m20260301_000005_budget::Migration),
+            Box::new(m20260301_000006_walls::Migration),
             Box::new(m20260301_000007_orders::Migration),
         ]
     }

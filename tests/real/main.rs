@@ -2,5 +2,12 @@
 //! where they are not installed, unless `CONTRACT_REQUIRE` names them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+mod postgres_audit;
+mod postgres_billing;
+mod postgres_migrations;
+mod postgres_opening;
 mod postgres_plans;
+mod postgres_recovery;
+mod postgres_rls;
 mod servers;
+mod support;

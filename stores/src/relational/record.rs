@@ -92,4 +92,5 @@ records! {
     Wallet wallet [organization_id],
     BillingRecord billing_record [organization_id],
     AuditEntry audit_entry [organization_id],
+    Budget budget [organization_id],
 }

@@ -7,10 +7,10 @@ use chimera_stores::{
         Audit, Change, Column, Committed, Edge, Order, Outgoing, PageQuery, Record, Relational, Row, Transaction,
     },
 };
-use chrono::{DateTime, TimeZone, Utc};
+use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use entity::{
-    Strings, api_key, asset, billing_record, campaign, campaign_persona, membership, organization, outbox_entry,
-    persona, post, user, video, wallet,
+    Strings, api_key, asset, billing_record, budget, campaign, campaign_persona, membership, organization,
+    outbox_entry, persona, post, user, video, wallet,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -205,6 +205,22 @@ pub fn billing(scope: &Scope, amount_minor: i64, currency: &str) -> billing_reco
         currency: currency.to_owned(),
         description: None,
         occurred_at: noon(),
+        created_at: noon(),
+        updated_at: noon(),
+        version: 1,
+    }
+}
+
+/// A budget of the campaign from one day after noon to another.
+pub fn budget(campaign: &campaign::Model, from: i64, to: i64, amount_minor: i64) -> budget::Model {
+    budget::Model {
+        id: Uuid::now_v7(),
+        organization_id: campaign.organization_id,
+        campaign_id: campaign.id,
+        starts_at: noon() + TimeDelta::days(from),
+        ends_at: noon() + TimeDelta::days(to),
+        amount_minor,
+        currency: campaign.currency.clone(),
         created_at: noon(),
         updated_at: noon(),
         version: 1,

@@ -1,5 +1,6 @@
 //! The cases of the relational port, and the adapters they run on.
 
+mod budgets;
 mod fixtures;
 mod isolation;
 mod outbox;
@@ -102,6 +103,11 @@ cases! {
         a_user_without_memberships_can_be_deleted,
         one_of_many_writers_wins_each_version,
         one_of_many_writers_gets_the_handle;
+    budgets:
+        charges_stay_within_the_budget_of_the_campaign,
+        charges_stay_within_the_budget_of_their_period,
+        periods_of_budgets_do_not_overlap,
+        many_writers_do_not_overspend_together;
     outbox:
         entries_come_in_order_of_commit,
         an_entry_that_waits_holds_back_its_entity,

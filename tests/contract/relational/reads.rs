@@ -46,6 +46,7 @@ pub async fn every_kind_reads_its_own_write(world: Relations) {
     check(&world, post::Model { video_id: Some(film.id), ..post(&ada, "Look") }, &mut seen).await;
     check(&world, wallet(&ada, wallet::Chain::Base, "0x01"), &mut seen).await;
     check(&world, billing_record::Model { campaign_id: Some(launch.id), ..billing(&scope, 5, "EUR") }, &mut seen).await;
+    check(&world, budget(&launch, 0, 30, 500), &mut seen).await;
     let told = Transaction { audit: vec![audit("createPersona", ada.id)], ..Transaction::default() };
     world.handle.commit(&scope, &told).await.unwrap();
     let entries = everything::<audit_entry::Model>(&world, &scope).await;

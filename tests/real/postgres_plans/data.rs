@@ -8,7 +8,7 @@ use uuid::Uuid;
 pub const ROWS: i64 = 200_000;
 /// The organisation of every second row; the others share the rest.
 pub const LARGE: i64 = 0;
-/// Personas and campaigns. The first one of each has a tenth of the children of its organisation.
+/// Personas and campaigns that have children. The first one of each has a tenth of those of its organisation.
 pub const PARENTS: i64 = 20_000;
 /// The tables where a sequential scan is a fault.
 pub const TABLES: &[&str] = &[
@@ -24,6 +24,7 @@ pub const TABLES: &[&str] = &[
     "outbox_entry",
     "membership",
     "user",
+    "budget",
 ];
 
 /// The id of row `number` of `table`.
@@ -71,13 +72,13 @@ pub fn fill(server: &Postgres, database: &str) {
     );
     insert(
         "user",
-        PARENTS,
+        ROWS,
         &format!("id, email, name, {stamped}"),
         &format!("{}, 'user' || n || '@example.com', 'User', {stamps}", own("user")),
     );
     insert(
         "membership",
-        PARENTS,
+        ROWS,
         &format!("id, organization_id, user_id, role, {stamped}"),
         &format!("{}, {org}, {}, 'EDITOR', {stamps}", own("membership"), own("user")),
     );
@@ -89,15 +90,15 @@ pub fn fill(server: &Postgres, database: &str) {
     );
     insert(
         "persona",
-        PARENTS,
+        ROWS,
         &format!("id, organization_id, external_id, handle, name, status, {stamped}"),
-        &format!("{}, {org}, 'x' || n, 'p' || n, 'Name ' || n * 7919 % 20011, (ARRAY['ACTIVE','DRAFT','RETIRED'])[1 + n % 3], {stamps}", own("persona")),
+        &format!("{}, {org}, 'x' || n, 'p' || n, 'Name ' || n * 7919 % 200017, (ARRAY['ACTIVE','DRAFT','RETIRED'])[1 + n % 3], {stamps}", own("persona")),
     );
     insert(
         "campaign",
-        PARENTS,
+        ROWS,
         &format!("id, organization_id, external_id, name, objective, status, budget_minor, currency, {stamped}"),
-        &format!("{}, {org}, 'x' || n, 'Name ' || n * 7919 % 20011, 'o', (ARRAY['ACTIVE','DRAFT'])[1 + n % 2], n, 'EUR', {stamps}", own("campaign")),
+        &format!("{}, {org}, 'x' || n, 'Name ' || n * 7919 % 200017, 'o', (ARRAY['ACTIVE','DRAFT'])[1 + n % 2], n, 'EUR', {stamps}", own("campaign")),
     );
     insert(
         "campaign_persona",
@@ -142,6 +143,12 @@ pub fn fill(server: &Postgres, database: &str) {
         ROWS,
         &format!("id, organization_id, external_id, campaign_id, persona_id, kind, amount_minor, currency, occurred_at, {stamped}"),
         &format!("{}, {org}, 'x' || n, {campaign}, {persona}, 'RENDER', n * 31 % 100003, (ARRAY['EUR','USD'])[1 + n % 2], {stamp}, {stamps}", own("billing_record")),
+    );
+    insert(
+        "budget",
+        ROWS,
+        &format!("id, organization_id, campaign_id, starts_at, ends_at, amount_minor, currency, {stamped}"),
+        &format!("{}, {org}, {}, {stamp}, {stamp} + interval '1 day', n, 'EUR', {stamps}", own("budget"), own("campaign")),
     );
     insert(
         "audit_entry",

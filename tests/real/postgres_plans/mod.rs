@@ -49,6 +49,7 @@ const LISTS: &[(Kind, Option<Edge>, &[Column])] = &[
     (Kind::BillingRecord, Some(Edge::Column(Column::CampaignId)), &[Column::OccurredAt, Column::AmountMinor]),
     (Kind::CampaignPersona, Some(Edge::Column(Column::CampaignId)), &[]),
     (Kind::CampaignPersona, Some(Edge::Column(Column::PersonaId)), &[]),
+    (Kind::Budget, Some(Edge::Column(Column::CampaignId)), &[]),
     (Kind::Post, Some(Edge::Column(Column::VideoId)), &[]),
     (Kind::Asset, Some(Edge::Column(Column::SourceAssetId)), &[]),
     (Kind::AuditEntry, Some(Edge::Column(Column::EntityId)), &[]),
@@ -71,7 +72,7 @@ fn filters() -> Vec<(Kind, Vec<Predicate>)> {
         (Kind::Post, vec![Predicate::In(Column::Platform, text(&["tiktok", "x"]))]),
         (Kind::Post, vec![Predicate::Range(Column::PublishedAt, from.clone(), to.clone())]),
         (Kind::Video, vec![Predicate::In(Column::Status, text(&["PUBLISHED"]))]),
-        (Kind::Video, vec![Predicate::In(Column::Category, text(&["music"]))]),
+        (Kind::Video, vec![Predicate::In(Column::Category, text(&["travel"]))]),
         (Kind::Video, vec![Predicate::Contains(Column::Title, "77".to_owned())]),
         (Kind::AuditEntry, vec![Predicate::In(Column::Actor, text(&["user:42"]))]),
         (Kind::AuditEntry, vec![Predicate::In(Column::Action, text(&["createPost"]))]),
@@ -309,6 +310,7 @@ fn table(kind: Kind) -> &'static str {
         Kind::Wallet => "wallet",
         Kind::BillingRecord => "billing_record",
         Kind::AuditEntry => "audit_entry",
+        Kind::Budget => "budget",
     }
 }
 
@@ -328,6 +330,7 @@ fn next(row: &Row) -> Row {
         Row::Asset(row) => row.version += 1,
         Row::Wallet(row) => row.version += 1,
         Row::BillingRecord(row) => row.version += 1,
+        Row::Budget(row) => row.version += 1,
         Row::AuditEntry(_) => {}
     }
     row

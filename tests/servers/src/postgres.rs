@@ -123,8 +123,29 @@ impl Postgres {
     /// # Panics
     /// When the server refuses.
     pub fn sql(&self, database: &str, statements: &str) -> String {
-        let url = self.url(database);
-        process::run(&format!("{BIN}/psql"), &["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &url, "-c", statements], None)
+        self.sql_at(&self.url(database), statements)
+    }
+
+    /// The same as whoever the URL names.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn sql_at(&self, url: &str, statements: &str) -> String {
+        process::run(&format!("{BIN}/psql"), &["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", statements], None)
+    }
+
+    /// What the server says to statements that it refuses.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn refusal(&self, url: &str, statements: &str) -> String {
+        let psql = Command::new(format!("{BIN}/psql"))
+            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", url])
+            .args(["-c", statements])
+            .output();
+        let output = psql.expect("psql");
+        assert!(!output.status.success(), "not refused: {statements}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// Kills it as a power failure would: the whole process group of the server.

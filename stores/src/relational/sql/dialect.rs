@@ -1,15 +1,15 @@
 //! Everything that differs between SQLite and PostgreSQL: connections, lists of keys, pages per parent, and how the
 //! database says which constraint stood in the way. The rest of the adapter is written once.
 
-use super::{STORE, fault, postgres, table::Table};
+use super::{STORE, fault, postgres, session::Session, table::Table};
 use crate::{
     Result,
     error::{ErrorKind, StoreError},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::{
-    Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
-    SqlxError, SqlxSqliteError, Statement, TransactionOptions,
+    Condition, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, SqlxError,
+    SqlxSqliteError, Statement, TransactionOptions,
     sea_query::{Expr, ExprTrait, Func, JoinType, Query, SelectStatement},
     sqlx::{
         error::{DatabaseError, ErrorKind as SqlxKind},
@@ -175,7 +175,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reading connections; each is a thread with a page cache.
 const READERS: u32 = 4;
-/// Prepared statements kept by a connection: some twenty shapes for each of the thirteen kinds.
+/// Prepared statements kept by a connection: some twenty shapes for each of the fourteen kinds.
 const STATEMENTS: usize = 512;
 /// Marks a SQLite file as ours: `CHIM`.
 const APPLICATION_ID: i32 = 0x4348_494d;
@@ -250,6 +250,8 @@ pub(super) enum Violation {
     Reference(Option<String>),
     /// The rule about this column does not hold.
     Check(String),
+    /// The row's period overlaps with that of another row.
+    Overlap,
 }
 
 /// The constraint of `table` that made a statement fail, if that is what happened.
@@ -272,6 +274,9 @@ pub(super) fn violation(error: &dyn DatabaseError, table: &str) -> Option<Violat
         SqlxKind::CheckViolation => {
             Some(Violation::Check(column("ck", name.unwrap_or_else(|| after_colon(error.message())))))
         }
+        SqlxKind::ExclusionViolation => Some(Violation::Overlap),
+        // What a trigger says that stands in for a constraint SQLite does not have.
+        _ if is_sqlite(error) && error.message().starts_with("EXCLUDE constraint failed") => Some(Violation::Overlap),
         // RESTRICT is done by SQLite's own triggers, so a delete that it refuses has another code.
         _ if is_sqlite(error) && error.code().as_deref() == Some("1811") => Some(Violation::Reference(None)),
         _ => None,
@@ -309,9 +314,14 @@ pub(super) fn failure(error: &dyn DatabaseError) -> (ErrorKind, &'static str) {
     }
 }
 
+/// What stands in the way of a migration, and what its operator can do about it.
+pub(super) fn migration_advice(error: &dyn DatabaseError) -> Option<(&'static str, &'static str)> {
+    if is_sqlite(error) { None } else { postgres::migration_advice(error) }
+}
+
 /// The references of `table` to other tables: its column, and the table it refers to. SQLite does not say which foreign
 /// key was broken, so the writer asks for them and looks.
-pub(super) async fn references(open: &DatabaseTransaction, table: &str) -> Result<Vec<(String, String)>, DbErr> {
+pub(super) async fn references(open: &Session, table: &str) -> Result<Vec<(String, String)>, DbErr> {
     if open.get_database_backend() != DbBackend::Sqlite {
         return Ok(Vec::new());
     }

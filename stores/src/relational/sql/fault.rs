@@ -3,6 +3,7 @@
 use super::{STORE, dialect};
 use crate::error::{ErrorKind, StoreError};
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlxError, sqlx::error::DatabaseError};
+use std::error::Error;
 
 /// The driver's error inside of SeaORM's.
 pub(super) fn driver(error: &DbErr) -> Option<&SqlxError> {
@@ -39,16 +40,35 @@ fn classify(error: &DbErr) -> (ErrorKind, &'static str) {
 
 const OVERLOADED: (ErrorKind, &str) = (ErrorKind::Overloaded, "too many calls wait for a connection of the database");
 const CLOSED: (ErrorKind, &str) = (ErrorKind::Unavailable, "the database is closed");
+const LOST: (ErrorKind, &str) = (ErrorKind::Unavailable, "the connection to the database was lost");
 const UNREADABLE: (ErrorKind, &str) = (ErrorKind::Corrupt, "a stored row cannot be read");
 
 fn classify_driver(error: &SqlxError) -> (ErrorKind, &'static str) {
     match error {
         SqlxError::Database(error) => dialect::failure(&**error),
         SqlxError::PoolTimedOut => OVERLOADED,
-        SqlxError::PoolClosed | SqlxError::WorkerCrashed | SqlxError::Io(_) | SqlxError::Tls(_) => CLOSED,
+        SqlxError::PoolClosed | SqlxError::WorkerCrashed => CLOSED,
+        SqlxError::Io(_) | SqlxError::Tls(_) => LOST,
+        SqlxError::Protocol(_) => (ErrorKind::BadResponse, "the database answered something that makes no sense"),
         SqlxError::Decode(_) | SqlxError::ColumnDecode { .. } => UNREADABLE,
         _ => (ErrorKind::Internal, "the database could not be asked"),
     }
+}
+
+/// A failure of the commit itself. When nothing came back, nobody knows whether it was done.
+pub(super) fn committing(error: DbErr) -> StoreError {
+    let told = database(error);
+    if told.kind() != ErrorKind::Unavailable {
+        return told;
+    }
+    let message = "the database went away while the change was committed; it is there whole or not at all";
+    StoreError::with_source(STORE, ErrorKind::Unavailable, message, told)
+}
+
+/// Whether other transactions got in the way of this one, which may succeed when it is tried again from its beginning.
+pub(super) fn is_contention(error: &StoreError) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<DbErr>()).and_then(refusal);
+    source.and_then(|error| error.code()).is_some_and(|code| matches!(&*code, "40001" | "40P01"))
 }
 
 /// A failure to open the database at `place`.
@@ -76,7 +96,13 @@ pub(super) fn migrating(place: &str, error: DbErr) -> StoreError {
             let message = format!("{place} was changed by a newer version of this program");
             StoreError::with_source(STORE, ErrorKind::Invalid, message, error)
         }
-        error => opening_database(place, error),
+        error => match refusal(&error).and_then(dialect::migration_advice) {
+            Some((reason, advice)) => {
+                let message = format!("the schema of {place} cannot be brought up to date: {reason}");
+                StoreError::with_source(STORE, ErrorKind::Unavailable, message, error).with_advice(advice)
+            }
+            None => opening_database(place, error),
+        },
     }
 }
 

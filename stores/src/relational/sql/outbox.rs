@@ -3,23 +3,18 @@
 use super::{
     dialect::{self, Type},
     fault,
+    session::Session,
 };
 use crate::{Result, relational::Settlement};
 use chrono::{DateTime, SubsecRound, Utc};
 use entity::outbox_entry::{Column, Entity, Model, Target};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, Iterable,
-    QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, ExprTrait, Query},
 };
 
 /// Entries that are due, oldest first, without those that must wait for an older one of the same entity.
-pub(super) async fn due(
-    reader: &DatabaseConnection,
-    target: Target,
-    limit: u32,
-    now: DateTime<Utc>,
-) -> Result<Vec<Model>> {
+pub(super) async fn due(reader: &Session, target: Target, limit: u32, now: DateTime<Utc>) -> Result<Vec<Model>> {
     let older_waits = Query::select()
         .expr(Expr::cust("1"))
         .from_as("outbox_entry", "older")
@@ -40,7 +35,7 @@ pub(super) async fn due(
 }
 
 /// Removes what was applied and puts off what was not. An entry that has gone already stays gone.
-pub(super) async fn settle(open: &DatabaseTransaction, settlements: &[(i64, Settlement)]) -> Result<()> {
+pub(super) async fn settle(open: &Session, settlements: &[(i64, Settlement)]) -> Result<()> {
     let done = settlements.iter().filter(|(_, settlement)| *settlement == Settlement::Done);
     let done: Vec<_> = done.map(|(sequence, _)| (*sequence).into()).collect();
     if !done.is_empty() {
@@ -65,7 +60,7 @@ pub(super) async fn settle(open: &DatabaseTransaction, settlements: &[(i64, Sett
 }
 
 /// Entries left for each target, also for those that have none.
-pub(super) async fn depth(reader: &DatabaseConnection) -> Result<Vec<(Target, u64)>> {
+pub(super) async fn depth(reader: &Session) -> Result<Vec<(Target, u64)>> {
     let counted: Vec<(Target, i64)> = Entity::find()
         .select_only()
         .column(Column::Target)

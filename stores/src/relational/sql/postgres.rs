@@ -3,24 +3,20 @@
 //!
 //! Nothing here knows a table; that is the rest of the adapter's.
 
-use super::{STORE, fault};
+use super::{STORE, fault, pool::Pool, session::Session};
 use crate::{
-    Address, Result,
+    Address, Finding, Result,
     error::{ErrorKind, StoreError},
 };
 use sea_orm::{
-    SqlxError,
-    sqlx::{
-        Connection, PgConnection, PgPool, Row,
-        error::DatabaseError,
-        postgres::{PgConnectOptions, PgPoolOptions},
-    },
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqlxError, Statement,
+    sqlx::{Connection, PgConnection, Row, error::DatabaseError, postgres::PgConnectOptions},
 };
 use std::{str::FromStr, time::Duration};
 
 /// The oldest server that is supported, as `server_version_num` has it.
 const OLDEST: i32 = 150_000;
-/// Prepared statements kept by a connection: some twenty shapes for each of the thirteen kinds.
+/// Prepared statements kept by a connection: some twenty shapes for each of the fourteen kinds.
 const STATEMENTS: usize = 512;
 /// How long the first connection may take.
 const OPENING: Duration = Duration::from_secs(10);
@@ -42,8 +38,8 @@ impl Default for PostgresOptions {
     }
 }
 
-/// Connects once to see what is there, and makes the pool.
-pub(super) async fn connect(address: &Address, options: PostgresOptions) -> Result<PgPool> {
+/// Connects once to see what is there, and makes the pool; answers also whether row-level security binds this role.
+pub(super) async fn connect(address: &Address, options: PostgresOptions) -> Result<(Pool, bool)> {
     let connect = connect_options(address, options)?;
     let place = address.to_string();
     let first = tokio::time::timeout(OPENING, PgConnection::connect_with(&connect));
@@ -51,16 +47,11 @@ pub(super) async fn connect(address: &Address, options: PostgresOptions) -> Resu
         Ok(opened) => opened.map_err(|error| refused(&place, &connect, error))?,
         Err(_) => return Err(unreachable(&place, SqlxError::PoolTimedOut)),
     };
-    check_server(&mut first, &place).await?;
+    let walled = check_server(&mut first, &place).await?;
     // The server notices the end of a connection by itself when this fails.
     let _ = first.close().await;
-    let pool = PgPoolOptions::new()
-        .max_connections(options.connections)
-        // Below the deadline of the caller, who then hears that the database is overloaded and not that it is slow.
-        .acquire_timeout(options.deadline.mul_f64(0.75))
-        // A round trip less for each call; a connection that has gone away shows by itself.
-        .test_before_acquire(false);
-    Ok(pool.connect_lazy_with(connect))
+    // Below the deadline of the caller, who then hears that the database is overloaded and not that it is slow.
+    Ok((Pool::new(connect, options.connections, options.deadline.mul_f64(0.75)), walled))
 }
 
 fn connect_options(address: &Address, options: PostgresOptions) -> Result<PgConnectOptions> {
@@ -75,13 +66,16 @@ fn connect_options(address: &Address, options: PostgresOptions) -> Result<PgConn
     ]))
 }
 
-/// Refuses a server that is too old, or that keeps text in another encoding.
-async fn check_server(connection: &mut PgConnection, place: &str) -> Result<()> {
+/// Refuses a server that is too old, or that keeps text in another encoding. Answers whether row-level security binds
+/// this role.
+async fn check_server(connection: &mut PgConnection, place: &str) -> Result<bool> {
     let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
-               current_setting('server_encoding')";
+               current_setting('server_encoding'), \
+               NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)";
     let row = sea_orm::sqlx::query(sql).fetch_one(connection).await;
-    let told = row.and_then(|row| Ok((row.try_get::<i32, _>(0)?, row.try_get::<String, _>(1)?, row.try_get(2)?)));
-    let (number, version, encoding): (i32, String, String) = told.map_err(|error| fault::opening(place, error))?;
+    let told = row.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)));
+    let (number, version, encoding, walled): (i32, String, String, bool) =
+        told.map_err(|error| fault::opening(place, error))?;
     if number < OLDEST {
         let message = format!("{place} runs PostgreSQL {version}, which is too old");
         return Err(StoreError::new(STORE, ErrorKind::Unsupported, message)
@@ -92,7 +86,7 @@ async fn check_server(connection: &mut PgConnection, place: &str) -> Result<()> 
         return Err(StoreError::new(STORE, ErrorKind::Unsupported, message)
             .with_advice("make a database with ENCODING 'UTF8' TEMPLATE template0, and name it in the URL"));
     }
-    Ok(())
+    Ok(walled)
 }
 
 /// Why the first connection was refused.
@@ -175,4 +169,72 @@ pub(super) fn failure(error: &dyn DatabaseError) -> (ErrorKind, &'static str) {
             _ => (ErrorKind::Internal, "the database refused a statement"),
         },
     }
+}
+
+/// The number that replicas agree on when they migrate: `chimera` in ASCII.
+const MIGRATING: i64 = 0x0063_6869_6d65_7261;
+
+/// Makes this transaction the only one that migrates until it ends: replicas that start together wait here. It may take
+/// longer than a call, and rewrites rows of every organisation.
+pub(super) async fn prepare_migration(open: &DatabaseTransaction) -> Result<(), DbErr> {
+    let prepare = format!(
+        "SET LOCAL statement_timeout TO 0; SET LOCAL chimera.system TO 'on'; SELECT pg_advisory_xact_lock({MIGRATING})"
+    );
+    open.execute_unprepared(&prepare).await.map(drop)
+}
+
+/// Why a migration failed, and what the operator can do about it.
+pub(super) fn migration_advice(error: &dyn DatabaseError) -> Option<(&'static str, &'static str)> {
+    let about_extension = error.message().contains("extension");
+    match error.code().unwrap_or_default().as_ref() {
+        "42501" if about_extension => Some((
+            "the role of this program may not create an extension",
+            "as a superuser, in this database: CREATE EXTENSION btree_gist",
+        )),
+        "0A000" | "58P01" | "22023" if about_extension => Some((
+            "the server lacks the extension btree_gist",
+            "install the contrib modules of the server (postgresql-contrib), which have it",
+        )),
+        "42501" => Some((
+            "the role of this program may not create or change its tables",
+            "let it own the database (ALTER DATABASE … OWNER TO …) or its schema (GRANT CREATE ON SCHEMA public TO …), \
+             or run `chimera migrate` as the role that owns the tables",
+        )),
+        "25006" => Some((
+            "the server only reads: it is a replica, or default_transaction_read_only is on",
+            "name the primary server in the URL",
+        )),
+        _ => None,
+    }
+}
+
+/// What an operator should know about the server and the role.
+pub(super) async fn findings(session: &Session, pool: &Pool) -> Result<Vec<Finding>, DbErr> {
+    let sql = "SELECT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS bypass, \
+               current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on' \
+               AND current_setting('synchronous_commit') <> 'off' AS durable, \
+               current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS most";
+    let row = session.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    let row = row.ok_or_else(|| DbErr::RecordNotFound("settings".to_owned()))?;
+    let mut findings = Vec::new();
+    if row.try_get::<bool>("", "bypass")? {
+        findings.push(Finding::new(
+            "the role of this program is a superuser or has BYPASSRLS, so row-level security does not bind it",
+            "make an ordinary role, let it own the database, and name it in relational.url",
+        ));
+    }
+    if !row.try_get::<bool>("", "durable")? {
+        findings.push(Finding::new(
+            "the server may lose acknowledged writes when its machine loses power",
+            "turn fsync, full_page_writes and synchronous_commit on",
+        ));
+    }
+    let most = row.try_get::<i32>("", "most")?;
+    if i64::from(pool.most()) > i64::from(most) {
+        findings.push(Finding::new(
+            format!("one replica may open {} connections, and the server allows {most}", pool.most()),
+            "lower relational.pool, or raise max_connections of the server",
+        ));
+    }
+    Ok(findings)
 }

@@ -4,6 +4,7 @@ use super::{
     column::{self, Typed},
     dialect::{self, KEY, ORDINAL, Type},
     fault, invalid,
+    session::Session,
     table::Table,
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    Condition, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult, Value,
+    Condition, ConnectionTrait, DbBackend, DbErr, QueryResult, Value,
     sea_query::{Expr, ExprTrait, Func, JoinType, Order, Query, SelectStatement, UnionType},
 };
 use serde_json::{Value as Json, json};
@@ -25,18 +26,14 @@ const ROWS: &str = "t";
 const MEMBERS: &str = "c";
 
 /// Rows by id.
-pub(super) async fn get<E: Table>(
-    reader: &DatabaseConnection,
-    scope: &Scope,
-    ids: &[Uuid],
-) -> Result<Vec<Option<Row>>> {
+pub(super) async fn get<E: Table>(reader: &Session, scope: &Scope, ids: &[Uuid]) -> Result<Vec<Option<Row>>> {
     let keys = ids.iter().map(|id| dialect::id_text(*id).into()).collect();
     by_key::<E>(reader, scope, &Typed::new(Column::Id)?, keys).await
 }
 
 /// Rows by a unique column.
 pub(super) async fn find<E: Table>(
-    reader: &DatabaseConnection,
+    reader: &Session,
     scope: &Scope,
     column: Column,
     values: &[String],
@@ -61,7 +58,7 @@ fn is_unique(kind: Kind, column: Column) -> bool {
 }
 
 async fn by_key<E: Table>(
-    reader: &DatabaseConnection,
+    reader: &Session,
     scope: &Scope,
     column: &Typed<E>,
     keys: Vec<Json>,
@@ -111,7 +108,7 @@ fn read_row<E: Table>(result: &QueryResult) -> Result<(usize, Row), DbErr> {
 
 /// One page per parent.
 pub(super) async fn pages<E: Table>(
-    reader: &DatabaseConnection,
+    reader: &Session,
     scope: &Scope,
     query: &PageQuery,
     parents: &[Uuid],
@@ -241,7 +238,7 @@ fn members<E: Table>(backend: DbBackend, organization: Uuid, query: &PageQuery) 
 
 /// Sums of billing records. Keys are grouped by the column of their parent, so that each group walks its own index.
 pub(super) async fn billing_totals(
-    reader: &DatabaseConnection,
+    reader: &Session,
     scope: &Scope,
     keys: &[BillingKey],
 ) -> Result<Vec<Vec<BillingTotal>>> {

@@ -1,4 +1,4 @@
-//! What the thirteen kinds have in common for SQL: which entity a kind is, and which of its rows an organisation sees.
+//! What the fourteen kinds have in common for SQL: which entity a kind is, and which of its rows an organisation sees.
 
 use crate::relational::{Kind, Record, Row};
 use sea_orm::{
@@ -52,7 +52,7 @@ macro_rules! for_kind {
         for_kind!(@match $kind, $entity => $body,
             Organization organization, User user, Membership membership, ApiKey api_key, Persona persona,
             Campaign campaign, CampaignPersona campaign_persona, Post post, Video video, Asset asset, Wallet wallet,
-            BillingRecord billing_record, AuditEntry audit_entry)
+            BillingRecord billing_record, AuditEntry audit_entry, Budget budget)
     };
     (@match $kind:expr, $entity:ident => $body:expr, $($variant:ident $module:ident),*) => {
         match $kind {

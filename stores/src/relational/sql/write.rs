@@ -2,9 +2,10 @@
 //! when everything here succeeded and drops it otherwise, so nothing is ever half written.
 
 use super::{
-    column,
+    budget, column,
     dialect::{self, Violation},
     fault, invalid, read,
+    session::Session,
     table::{Table, for_kind},
 };
 use crate::{
@@ -15,14 +16,14 @@ use crate::{
 use chrono::{DateTime, SubsecRound, Utc};
 use entity::{audit_entry, outbox_entry};
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IdenStatic, Iterable, ModelTrait, Value,
+    ConnectionTrait, DbErr, EntityTrait, IdenStatic, Iterable, ModelTrait, Value,
     sea_query::{Expr, ExprTrait, InsertStatement, Query},
 };
 use uuid::Uuid;
 
 /// Writes everything and tells what the outbox got.
 pub(super) async fn all(
-    open: &DatabaseTransaction,
+    open: &Session,
     scope: &Scope,
     transaction: &Transaction,
     now: DateTime<Utc>,
@@ -41,6 +42,7 @@ pub(super) async fn all(
             Change::Delete(_, id) => for_kind!(kind, E => delete::<E>(open, scope, *id).await)?,
         }
     }
+    budget::check(open, scope, &transaction.changes).await?;
     for entry in &transaction.audit {
         let row = Row::AuditEntry(audit_row(scope, entry, now));
         write_new::<audit_entry::Entity>(open, scope, &row).await?;
@@ -52,14 +54,14 @@ pub(super) async fn all(
     Ok(committed)
 }
 
-async fn insert<E: Table>(open: &DatabaseTransaction, scope: &Scope, row: &Row) -> Result<()> {
+async fn insert<E: Table>(open: &Session, scope: &Scope, row: &Row) -> Result<()> {
     if version::<E>(row) != Some(1) {
         return Err(invalid("a new row has version 1"));
     }
     write_new::<E>(open, scope, row).await
 }
 
-async fn write_new<E: Table>(open: &DatabaseTransaction, scope: &Scope, row: &Row) -> Result<()> {
+async fn write_new<E: Table>(open: &Session, scope: &Scope, row: &Row) -> Result<()> {
     let (columns, values): (Vec<_>, Vec<_>) = values::<E>(row)?.into_iter().unzip();
     let statement = insert_statement(E::default(), columns, values)?;
     match open.execute(&statement).await {
@@ -76,7 +78,7 @@ fn insert_statement<E: EntityTrait>(entity: E, columns: Vec<E::Column>, values: 
     Ok(insert)
 }
 
-async fn update<E: Table>(open: &DatabaseTransaction, scope: &Scope, row: &Row) -> Result<()> {
+async fn update<E: Table>(open: &Session, scope: &Scope, row: &Row) -> Result<()> {
     let before = version::<E>(row).and_then(|version| version.checked_sub(1)).unwrap_or_default();
     let mut statement = Query::update();
     statement.table(E::default().table_ref());
@@ -97,7 +99,7 @@ async fn update<E: Table>(open: &DatabaseTransaction, scope: &Scope, row: &Row) 
 }
 
 /// Tells a row that somebody else has changed from one that is not there.
-async fn not_updated<E: Table>(open: &DatabaseTransaction, scope: &Scope, id: Uuid) -> StoreError {
+async fn not_updated<E: Table>(open: &Session, scope: &Scope, id: Uuid) -> StoreError {
     let statement = Query::select()
         .expr(Expr::cust("1"))
         .from(E::default().table_ref())
@@ -111,7 +113,7 @@ async fn not_updated<E: Table>(open: &DatabaseTransaction, scope: &Scope, id: Uu
     }
 }
 
-async fn delete<E: Table>(open: &DatabaseTransaction, scope: &Scope, id: Uuid) -> Result<()> {
+async fn delete<E: Table>(open: &Session, scope: &Scope, id: Uuid) -> Result<()> {
     let mut exists = E::visible(E::name(), scope.organization_id());
     if E::KIND == Kind::User {
         // A user whose last membership has gone, perhaps earlier in this transaction, belongs to nobody.
@@ -125,7 +127,16 @@ async fn delete<E: Table>(open: &DatabaseTransaction, scope: &Scope, id: Uuid) -
     }
     let mut statement = Query::delete();
     statement.from_table(E::default().table_ref()).and_where(Expr::col((E::name(), "id")).eq(id)).and_where(exists);
-    match open.execute(&statement).await {
+    let strange = E::KIND == Kind::User;
+    if strange {
+        // Whether they belong to nobody is only seen by who sees every membership.
+        open.see_everything(true).await.map_err(fault::database)?;
+    }
+    let done = open.execute(&statement).await;
+    if strange && done.is_ok() {
+        open.see_everything(false).await.map_err(fault::database)?;
+    }
+    match done {
         Ok(done) if done.rows_affected() == 1 => Ok(()),
         Ok(_) => Err(missing::<E>()),
         Err(error) => match violation::<E>(&error) {
@@ -178,7 +189,7 @@ fn audit_row(scope: &Scope, entry: &Audit, now: DateTime<Utc>) -> audit_entry::M
 }
 
 /// Puts an entry into the outbox and returns its sequence number.
-async fn queue(open: &DatabaseTransaction, scope: &Scope, entry: &Outgoing, now: DateTime<Utc>) -> Result<i64> {
+async fn queue(open: &Session, scope: &Scope, entry: &Outgoing, now: DateTime<Utc>) -> Result<i64> {
     use outbox_entry::Column;
     let values = [
         (Column::OrganizationId, scope.organization_id().into()),
@@ -209,13 +220,16 @@ fn violation<E: Table>(error: &DbErr) -> Option<Violation> {
 }
 
 /// Why the database refused a row, in words for the caller.
-async fn refused<E: Table>(open: &DatabaseTransaction, scope: &Scope, row: &Row, error: DbErr) -> StoreError {
+async fn refused<E: Table>(open: &Session, scope: &Scope, row: &Row, error: DbErr) -> StoreError {
     let kind = E::KIND.name();
     let names =
         |columns: &[String]| columns.iter().map(|name| column::api_name(name)).collect::<Vec<_>>().join(" and ");
     let (kind, message) = match violation::<E>(&error) {
         Some(Violation::Unique(columns)) => {
             (ErrorKind::Conflict, format!("another {kind} has the same {}", names(&columns)))
+        }
+        Some(Violation::Overlap) => {
+            (ErrorKind::Conflict, format!("the period of the {kind} overlaps with that of another one"))
         }
         Some(Violation::Check(column)) => {
             (ErrorKind::Invalid, format!("{} of the {kind} has a value that is not allowed", column::api_name(&column)))
@@ -234,11 +248,7 @@ async fn refused<E: Table>(open: &DatabaseTransaction, scope: &Scope, row: &Row,
 }
 
 /// The column whose reference leads nowhere, looked for inside of the transaction that the row would be part of.
-async fn broken_reference<E: Table>(
-    open: &DatabaseTransaction,
-    scope: &Scope,
-    row: &Row,
-) -> Result<Option<String>, DbErr> {
+async fn broken_reference<E: Table>(open: &Session, scope: &Scope, row: &Row) -> Result<Option<String>, DbErr> {
     let Ok(values) = values::<E>(row) else {
         return Ok(None);
     };
