@@ -196,7 +196,8 @@ impl Look {
     }
 
     async fn sums(&mut self) {
-        let sums = Bounds { sorted: 1000.0, touched: None };
+        // What is summed is read, and may be sorted into its groups.
+        let sums = Bounds { sorted: f64::INFINITY, touched: None };
         let key = |parent, from: i64, to: i64| BillingKey { parent, from: Some(day(from)), to: Some(day(to)) };
         let campaigns = (0..BATCH).map(|n| key(Some((Column::CampaignId, id("campaign", n * 4))), 0, 400));
         self.adapter.billing_totals(&self.scope, &campaigns.collect::<Vec<_>>()).await.unwrap();
