@@ -49,6 +49,7 @@ const LISTS: &[(Kind, Option<Edge>, &[Column])] = &[
     (Kind::BillingRecord, Some(Edge::Column(Column::CampaignId)), &[Column::OccurredAt, Column::AmountMinor]),
     (Kind::CampaignPersona, Some(Edge::Column(Column::CampaignId)), &[]),
     (Kind::CampaignPersona, Some(Edge::Column(Column::PersonaId)), &[]),
+    (Kind::Budget, Some(Edge::Column(Column::CampaignId)), &[]),
     (Kind::Post, Some(Edge::Column(Column::VideoId)), &[]),
     (Kind::Asset, Some(Edge::Column(Column::SourceAssetId)), &[]),
     (Kind::AuditEntry, Some(Edge::Column(Column::EntityId)), &[]),
@@ -71,7 +72,7 @@ fn filters() -> Vec<(Kind, Vec<Predicate>)> {
         (Kind::Post, vec![Predicate::In(Column::Platform, text(&["tiktok", "x"]))]),
         (Kind::Post, vec![Predicate::Range(Column::PublishedAt, from.clone(), to.clone())]),
         (Kind::Video, vec![Predicate::In(Column::Status, text(&["PUBLISHED"]))]),
-        (Kind::Video, vec![Predicate::In(Column::Category, text(&["music"]))]),
+        (Kind::Video, vec![Predicate::In(Column::Category, text(&["travel"]))]),
         (Kind::Video, vec![Predicate::Contains(Column::Title, "77".to_owned())]),
         (Kind::AuditEntry, vec![Predicate::In(Column::Actor, text(&["user:42"]))]),
         (Kind::AuditEntry, vec![Predicate::In(Column::Action, text(&["createPost"]))]),
@@ -202,7 +203,8 @@ impl Look {
     }
 
     async fn sums(&mut self) {
-        let sums = Bounds { sorted: 1000.0, touched: None };
+        // What is summed is read, and may be sorted into its groups.
+        let sums = Bounds { sorted: f64::INFINITY, touched: None };
         let key = |parent, from: i64, to: i64| BillingKey { parent, from: Some(day(from)), to: Some(day(to)) };
         let campaigns = (0..BATCH).map(|n| key(Some((Column::CampaignId, id("campaign", n * 4))), 0, 400));
         self.adapter.billing_totals(&self.scope, &campaigns.collect::<Vec<_>>()).await.unwrap();
@@ -325,6 +327,7 @@ fn table(kind: Kind) -> &'static str {
         Kind::Wallet => "wallet",
         Kind::BillingRecord => "billing_record",
         Kind::AuditEntry => "audit_entry",
+        Kind::Budget => "budget",
     }
 }
 
@@ -344,6 +347,7 @@ fn next(row: &Row) -> Row {
         Row::Asset(row) => row.version += 1,
         Row::Wallet(row) => row.version += 1,
         Row::BillingRecord(row) => row.version += 1,
+        Row::Budget(row) => row.version += 1,
         Row::AuditEntry(_) => {}
     }
     row

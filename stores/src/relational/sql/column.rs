@@ -91,8 +91,12 @@ pub(super) fn condition<E: Table>(backend: DbBackend, alias: &'static str, predi
     match predicate {
         Predicate::In(column, values) => {
             let typed = Typed::<E>::new(*column)?;
+            // One value alone keeps the order of an index that begins with the column; a list of one does not.
+            if let [value] = values.as_slice() {
+                return Ok(typed.at(alias).eq(typed.bound(value)?));
+            }
             let values = values.iter().map(|value| typed.listed(value)).collect::<Result<Vec<_>>>()?;
-            Ok(typed.at(alias).in_subquery(dialect::list(backend, typed.of, values)))
+            Ok(dialect::one_of(backend, typed.of, typed.at(alias), values))
         }
         Predicate::Range(column, from, to) => {
             let typed = Typed::<E>::new(*column)?;

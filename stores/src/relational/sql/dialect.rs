@@ -55,57 +55,88 @@ pub(super) fn time_text(time: DateTime<Utc>) -> String {
 /// A list of values as a subquery of one column, made of one parameter.
 pub(super) fn list(backend: DbBackend, of: Type, values: Vec<Json>) -> SelectStatement {
     let mut select = Query::select();
-    let json = Json::from(values).to_string();
     match backend {
-        DbBackend::Postgres => {
-            let text = Func::cust("json_array_elements_text").arg(Expr::val(json).cast_as("json"));
-            select.expr_as(Expr::from(text).cast_as(postgres_type(of)), KEY)
-        }
+        DbBackend::Postgres => select.expr_as(unnest(of, &values), KEY),
         _ => select
             .expr_as(sqlite_value(of, Expr::col(("list", "value"))), KEY)
-            .from_function(Func::cust("json_each").arg(json), "list"),
+            .from_function(Func::cust("json_each").arg(Json::from(values).to_string()), "list"),
     };
     select
 }
 
 /// The same with the place of each value in the list as [`ORDINAL`].
 pub(super) fn keys(backend: DbBackend, of: Type, values: Vec<Json>) -> SelectStatement {
-    let last = i64::try_from(values.len()).unwrap_or(i64::MAX) - 1;
+    let places = (0..values.len()).map(Json::from).collect::<Vec<_>>();
     let mut select = list(backend, of, values);
     match backend {
-        // Functions that return sets advance together when they stand side by side in a select list.
-        DbBackend::Postgres => {
-            select.expr_as(Func::cust("generate_series").arg(Expr::val(0_i64)).arg(Expr::val(last)), ORDINAL)
-        }
+        DbBackend::Postgres => select.expr_as(unnest(Type::Int, &places), ORDINAL),
         _ => select.expr_as(Expr::col(("list", "key")), ORDINAL),
     };
     select
 }
 
-/// A list of tuples as a subquery with named columns, made of one parameter: a JSON array of arrays.
+/// A list of tuples, each a JSON array, as a subquery with named columns: one parameter, or on PostgreSQL one a column.
 pub(super) fn tuples(backend: DbBackend, columns: &[(&'static str, Type)], rows: Vec<Json>) -> SelectStatement {
     let mut select = Query::select();
-    let json = Json::from(rows).to_string();
-    match backend {
-        DbBackend::Postgres => {
-            let elements = Func::cust("json_array_elements").arg(Expr::val(json).cast_as("json"));
-            select.from_subquery(Query::select().expr_as(elements, "value").take(), "list");
+    if backend == DbBackend::Postgres {
+        for (index, (name, of)) in columns.iter().enumerate() {
+            let values: Vec<Json> = rows.iter().map(|row| row.get(index).cloned().unwrap_or_default()).collect();
+            select.expr_as(unnest(*of, &values), *name);
         }
-        _ => {
-            select.from_function(Func::cust("json_each").arg(json), "list");
-        }
+        return select;
     }
+    select.from_function(Func::cust("json_each").arg(Json::from(rows).to_string()), "list");
     for (index, (name, of)) in (0_i32..).zip(columns) {
-        let value = Expr::col(("list", "value"));
-        let field = match backend {
-            DbBackend::Postgres => {
-                Expr::from(Func::cust("json_array_element_text").arg(value).arg(index)).cast_as(postgres_type(*of))
-            }
-            _ => sqlite_value(*of, Func::cust("json_extract").arg(value).arg(format!("$[{index}]"))),
-        };
-        select.expr_as(field, *name);
+        let field = Func::cust("json_extract").arg(Expr::col(("list", "value"))).arg(format!("$[{index}]"));
+        select.expr_as(sqlite_value(*of, field), *name);
     }
     select
+}
+
+/// The rows of an array of PostgreSQL, made of one parameter. Arrays that stand side by side in a select list advance
+/// together.
+///
+/// Of an array whose length it does not know the planner expects ten rows, and of JSON a hundred: enough to make it read
+/// a whole table rather than look up keys, the more so in a generic plan.
+fn unnest(of: Type, values: &[Json]) -> Expr {
+    Func::cust("unnest").arg(array(of, values)).into()
+}
+
+fn array(of: Type, values: &[Json]) -> Expr {
+    Expr::val(array_text(values)).cast_as(format!("{}[]", postgres_type(of)))
+}
+
+/// An array as PostgreSQL reads it: quoted, so that no sign in it means anything but itself.
+fn array_text(values: &[Json]) -> String {
+    let element = |value: &Json| match value {
+        Json::Null => "NULL".to_owned(),
+        Json::String(text) => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+        other => other.to_string(),
+    };
+    format!("{{{}}}", values.iter().map(element).collect::<Vec<_>>().join(","))
+}
+
+/// Whether `column` is one of these.
+pub(super) fn one_of(backend: DbBackend, of: Type, column: Expr, values: Vec<Json>) -> Expr {
+    match backend {
+        DbBackend::Postgres => column.eq(Func::cust("ANY").arg(array(of, &values))),
+        _ => column.in_subquery(list(backend, of, values)),
+    }
+}
+
+/// The statement with its one `LIMIT` spelt out, which stands behind every other parameter. PostgreSQL takes a limit that
+/// it does not know for a tenth of all rows, and its generic plan would then sort them all.
+pub(super) fn limited(backend: DbBackend, select: &SelectStatement) -> Statement {
+    let mut statement = backend.build(select);
+    if backend == DbBackend::Postgres
+        && let Some(values) = &mut statement.values
+        && let Some(SqlValue::BigUnsigned(Some(limit))) = values.0.last()
+    {
+        let parameter = format!("LIMIT ${}", values.0.len());
+        statement.sql = statement.sql.replacen(&parameter, &format!("LIMIT {limit}"), 1);
+        values.0.pop();
+    }
+    statement
 }
 
 fn sqlite_value(of: Type, value: impl Into<Expr>) -> Expr {
@@ -342,4 +373,28 @@ pub(super) async fn references(open: &Session, table: &str) -> Result<Vec<(Strin
     let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, [table.into()]);
     let rows = open.query_all_raw(statement).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn nothing_in_an_array_means_anything_but_itself() {
+        let values = [json!("plain"), json!(r#"a"b\c,{d}"#), json!("NULL"), json!(""), Json::Null, json!(7)];
+        assert_eq!(array_text(&values), r#"{"plain","a\"b\\c,{d}","NULL","",NULL,7}"#);
+        assert_eq!(array_text(&[]), "{}");
+    }
+
+    #[test]
+    fn a_limit_is_spelt_out_for_postgres_only() {
+        let mut select = Query::select();
+        select.column("id").from("persona").and_where(Expr::col("name").eq("LIMIT $2")).limit(21);
+        let statement = limited(DbBackend::Postgres, &select);
+        assert_eq!(statement.sql, r#"SELECT "id" FROM "persona" WHERE "name" = $1 LIMIT 21"#);
+        assert_eq!(statement.values.unwrap().0, ["LIMIT $2".into()]);
+        let statement = limited(DbBackend::Sqlite, &select);
+        assert_eq!(statement.values.unwrap().0.len(), 2);
+    }
 }

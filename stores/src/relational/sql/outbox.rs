@@ -35,15 +35,14 @@ pub(super) async fn due(reader: &Session, target: Target, limit: u32, now: DateT
         .and_where(Expr::col(("older", Column::Sequence)).lt(Expr::col(("outbox_entry", Column::Sequence))))
         .and_where(Expr::col(("older", Column::NotBefore)).gt(now))
         .take();
-    Entity::find()
+    let due = Entity::find()
         .filter(Column::Target.eq(target))
         .filter(Condition::any().add(Column::NotBefore.is_null()).add(Column::NotBefore.lte(now)))
         .filter(Expr::not_exists(older_waits))
         .order_by_asc(Column::Sequence)
-        .limit(u64::from(limit))
-        .all(reader)
-        .await
-        .map_err(fault::database)
+        .limit(u64::from(limit));
+    let statement = dialect::limited(reader.get_database_backend(), due.as_query());
+    Entity::find().from_raw_sql(statement).all(reader).await.map_err(fault::database)
 }
 
 /// Removes what was applied and puts off what was not. An entry that has gone already stays gone.

@@ -119,7 +119,7 @@ pub(super) async fn pages<E: Table>(
     if parents.is_empty() {
         return Ok(Vec::new());
     }
-    for result in reader.query_all(&statement).await.map_err(fault::database)? {
+    for result in reader.query_all_raw(dialect::limited(backend, &statement)).await.map_err(fault::database)? {
         let (ordinal, row) = read_row::<E>(&result).map_err(fault::database)?;
         if let Some(page) = rows.get_mut(ordinal) {
             page.push(row);
