@@ -124,7 +124,7 @@ struct Single {
 }
 
 enum Link {
-    Single(Single),
+    Single(Box<Single>),
     Cluster(ClusterConnection),
 }
 
@@ -155,7 +155,7 @@ impl Server {
             let client = nodes.first().cloned().ok_or_else(no_server)?;
             let manager = ConnectionManager::new_with_config(client.clone(), patience()).await.map_err(fault::of)?;
             let replaced_at = Mutex::new(Instant::now());
-            Ok(Link::Single(Single { client, manager: RwLock::new(manager), replaced_at }))
+            Ok(Link::Single(Box::new(Single { client, manager: RwLock::new(manager), replaced_at })))
         };
         let link = tokio::time::timeout(OPEN_WITHIN, connect).await.map_err(|_| fault::late())??;
         Ok(Self { link, nodes })
