@@ -21,7 +21,7 @@ use crate::{Result, relational::Settlement};
 use chrono::{DateTime, SubsecRound, Utc};
 use entity::outbox_entry::{Column, Entity, Model, Target};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
     sea_query::{Expr, ExprTrait, Query},
 };
 
