@@ -31,7 +31,7 @@ use uuid::Uuid;
 const EXPECTED: &[(&str, usize)] = &[
     ("relational", 54),
     ("memory", 51),
-    ("episodic", 104),
+    ("episodic", 105),
     ("telemetry", 42),
     ("ledger", 48),
     ("media", 39),

@@ -84,7 +84,7 @@ pub struct Task {
     pub run_at: DateTime<Utc>,
     /// Who holds it.
     pub lease: Option<Lease>,
-    /// While a task with this key is not completed nor dead, enqueueing another one gives this one.
+    /// While a task of the same queue with this key is not completed nor dead, enqueueing another one gives this one.
     pub dedupe_key: Option<String>,
     /// The key stays taken until then, whatever becomes of the task; a completed task is remembered at least as long.
     #[serde(default)]

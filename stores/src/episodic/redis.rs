@@ -5,9 +5,8 @@
 //! every call is that of the embedded store.
 //!
 //! What differs, because keys of several slots cannot change together:
-//! - a dedupe key stands for one open task of its queue, not of the organisation;
 //! - a turn's id is known within its persona;
-//! - two calls that enqueue the same id in two queues at the same moment may both succeed.
+//! - one id that is enqueued in two queues at the same moment may become two tasks.
 //!
 //! A call that is given up half-way, or whose answer is lost, may have happened all the same. The driver may repeat a
 //! call when a node of a cluster fails: a settlement then answers what the first try did, and tasks reserved by a try

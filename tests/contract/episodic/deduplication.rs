@@ -132,6 +132,21 @@ pub async fn a_clock_that_jumps_back_gives_no_key_twice(world: World<Episodic>) 
     assert_eq!(ids(&held), [id(2)]);
 }
 
+pub async fn a_dedupe_key_is_of_one_queue(world: World<Episodic>) {
+    let post = |number| NewTask { queue: "post".to_owned(), ..keyed(number, "key") };
+    world.enqueue(&[keyed(1, "key"), post(2)]).await;
+    assert_eq!(world.claim(3, "key").await, (id(1), true));
+    assert_eq!(world.claim_with(post(3)).await, (id(2), true));
+    // Each is given back by its own task.
+    let held = world.reserve(1).await;
+    world.settle(hold(&held[0]), done()).await.unwrap();
+    assert_eq!(world.claim(4, "key").await, (id(4), false));
+    assert_eq!(world.claim_with(post(5)).await, (id(2), true));
+    let world = world.reopen().await;
+    assert_eq!(world.claim(6, "key").await, (id(4), true));
+    assert_eq!(world.claim_with(post(6)).await, (id(2), true));
+}
+
 pub async fn windows_are_of_one_organization(world: World<Episodic>) {
     world.enqueue(&[windowed(1, "key", KEPT)]).await;
     let held = world.reserve(1).await;

@@ -167,6 +167,7 @@ pub const CASES: &[Case<Episodic>] = cases!(
         a_dedupe_window_outlasts_a_restart,
         a_dead_task_is_replayed_within_its_own_window,
         a_clock_that_jumps_back_gives_no_key_twice,
+        a_dedupe_key_is_of_one_queue,
         windows_are_of_one_organization,
         concurrent_enqueues_in_a_window_make_one_task,
         wrong_dedupe_windows_fail_alone,

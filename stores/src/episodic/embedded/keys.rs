@@ -1,6 +1,6 @@
-//! Which task a dedupe key stands for: an open one, or one whose window has not ended.
+//! Which task of a queue a dedupe key stands for: an open one, or one whose window has not ended.
 //!
-//! At most one task has a key. Two can lay claim to one only in a file read back: that a window has ended is not
+//! At most one task of a queue has a key. Two can lay claim to one only in a file read back: that a window has ended is not
 //! written, and the clock may have jumped back since the key was given to another. Then an open task has it before one
 //! that is done, and among those the one whose window ends last.
 
@@ -15,56 +15,63 @@ struct Owner {
     until: Option<DateTime<Utc>>,
 }
 
+/// A queue and a key.
+type Name = (String, String);
+
 /// The dedupe keys of one organisation.
 #[derive(Default)]
 pub(super) struct Keys {
-    owners: HashMap<String, Owner>,
-    ends: BTreeSet<(DateTime<Utc>, String)>,
+    owners: HashMap<Name, Owner>,
+    ends: BTreeSet<(DateTime<Utc>, Name)>,
 }
 
 impl Keys {
-    /// The task that has the key.
-    pub(super) fn get(&self, key: &str) -> Option<&Uuid> {
-        self.owners.get(key).map(|owner| &owner.id)
+    /// The task of a queue that has the key.
+    pub(super) fn get(&self, queue: &str, key: &str) -> Option<&Uuid> {
+        self.owners.get(&(queue.to_owned(), key.to_owned())).map(|owner| &owner.id)
     }
 
     /// Gives back the keys whose windows have ended.
     pub(super) fn tick(&mut self, now: DateTime<Utc>) {
         while self.ends.first().is_some_and(|(until, _)| *until <= now) {
-            if let Some((_, key)) = self.ends.pop_first() {
-                self.owners.remove(&key);
+            if let Some((_, name)) = self.ends.pop_first() {
+                self.owners.remove(&name);
             }
         }
     }
 
     /// Notes a task as it stands now.
     pub(super) fn insert(&mut self, entry: &Entry) {
-        let Some(key) = &entry.body.dedupe_key else { return };
+        let Some(name) = name(entry) else { return };
         let until = if entry.is_open() { None } else { entry.dedupe_until() };
         let claims = entry.is_open() || until.is_some();
         let has_it = |owner: &Owner| owner.until.is_none_or(|end| until.is_some_and(|until| end >= until));
-        if !claims || self.owners.get(key).is_some_and(has_it) {
+        if !claims || self.owners.get(&name).is_some_and(has_it) {
             return;
         }
-        self.release(key);
+        self.release(&name);
         if let Some(until) = until {
-            self.ends.insert((until, key.clone()));
+            self.ends.insert((until, name.clone()));
         }
-        self.owners.insert(key.clone(), Owner { id: entry.id, until });
+        self.owners.insert(name, Owner { id: entry.id, until });
     }
 
     /// Forgets a task as it stood.
     pub(super) fn remove(&mut self, entry: &Entry) {
-        if let Some(key) = &entry.body.dedupe_key
-            && self.get(key) == Some(&entry.id)
+        if let Some(name) = name(entry)
+            && self.owners.get(&name).is_some_and(|owner| owner.id == entry.id)
         {
-            self.release(key);
+            self.release(&name);
         }
     }
 
-    fn release(&mut self, key: &str) {
-        if let Some(Owner { until: Some(until), .. }) = self.owners.remove(key) {
-            self.ends.remove(&(until, key.to_owned()));
+    fn release(&mut self, name: &Name) {
+        if let Some(Owner { until: Some(until), .. }) = self.owners.remove(name) {
+            self.ends.remove(&(until, name.clone()));
         }
     }
+}
+
+fn name(entry: &Entry) -> Option<Name> {
+    Some((entry.body.queue.clone(), entry.body.dedupe_key.clone()?))
 }

@@ -131,7 +131,7 @@ impl Queues {
         body: Body,
         bytes: Vec<u8>,
     ) -> Result<(Entry, bool)> {
-        let same_key = task.dedupe_key.as_ref().and_then(|key| self.keys.get(key));
+        let same_key = task.dedupe_key.as_ref().and_then(|key| self.keys.get(&task.queue, key));
         if let Some(entry) = self.entries.get(&task.id).or_else(|| self.entries.get(same_key?)) {
             batch.tells_of(entry.number);
             return Ok((entry.clone(), true));
@@ -254,7 +254,7 @@ impl Queues {
         if entry.progress.state != TaskState::Dead {
             return Err(StoreError::conflict(Store::Episodic, "the task is not dead"));
         }
-        let owner = entry.body.dedupe_key.as_ref().and_then(|key| self.keys.get(key));
+        let owner = entry.body.dedupe_key.as_ref().and_then(|key| self.keys.get(&entry.body.queue, key));
         if owner.is_some_and(|owner| *owner != id) {
             return Err(StoreError::conflict(Store::Episodic, "another task has its dedupe key by now"));
         }

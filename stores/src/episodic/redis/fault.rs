@@ -95,6 +95,8 @@ fn meaning(error: &RedisError) -> Meaning {
 
 const AUTHENTICATION: Meaning =
     (ErrorKind::Unavailable, "the redis server refuses the user or password", Some(PASSWORD));
+const FORBIDDEN: Meaning =
+    (ErrorKind::Unavailable, "the redis server does not permit what this store needs", Some(ACL));
 const OLD: Meaning = (ErrorKind::Unsupported, "the redis server is older than 7.0", Some("upgrade it to 7.0 or newer"));
 
 /// What the server says in the first word of a refusal.
@@ -109,7 +111,7 @@ fn of_code(code: &str, detail: &str) -> Option<Meaning> {
             Some("find who runs it (SLOWLOG GET) and end it by SCRIPT KILL"),
         )),
         "NOAUTH" | "WRONGPASS" => Some(AUTHENTICATION),
-        "NOPERM" => unavailable("the redis server does not permit what this store needs", Some(ACL)),
+        "NOPERM" => Some(FORBIDDEN),
         "READONLY" => unavailable(
             "the redis server is a replica and takes no writes",
             Some("point episodic.url at the primary; after a fail-over this passes by itself"),
@@ -140,6 +142,10 @@ fn of_text(detail: &str) -> Option<Meaning> {
             "the redis server is not a node of a cluster",
             Some("write redis:// (or rediss://) in episodic.url"),
         ));
+    }
+    // What a script meets, in place of NOPERM.
+    if detail.contains("user executing the script can't") {
+        return Some(FORBIDDEN);
     }
     if detail.contains("without any password configured") {
         return Some(AUTHENTICATION);
@@ -190,6 +196,7 @@ mod tests {
             ("ERR", "DB index is out of range", ErrorKind::Invalid),
             ("ERR", "max number of clients reached", ErrorKind::Overloaded),
             ("ERR", "unknown command 'EVALSHA'", ErrorKind::Unavailable),
+            ("ERR", "The user executing the script can't run this command or subcommand", ErrorKind::Unavailable),
             ("SOMETHING", "new", ErrorKind::BadResponse),
         ] {
             let error = said(code, detail);

@@ -137,10 +137,11 @@ impl Model {
         self.tasks.retain(|task| task.state != TaskState::Completed || kept(task));
     }
 
-    fn has_key(&self, key: &str) -> Option<&Task> {
+    fn has_key(&self, queue: &str, key: &str) -> Option<&Task> {
         let open = |task: &Task| !matches!(task.state, TaskState::Completed | TaskState::Dead);
         let in_window = |task: &Task| task.dedupe_until.is_some_and(|until| until > self.now);
-        let has = |task: &&Task| task.dedupe_key.as_deref() == Some(key) && (open(task) || in_window(task));
+        let of = |task: &&Task| task.queue == queue && task.dedupe_key.as_deref() == Some(key);
+        let has = |task: &&Task| of(task) && (open(task) || in_window(task));
         let mut having = self.tasks.iter().filter(has);
         let first = having.next();
         assert_eq!(having.next(), None, "a key has one task at the most");
@@ -149,7 +150,7 @@ impl Model {
 
     fn enqueue(&mut self, new: &NewTask) -> Enqueued {
         let same_id = self.tasks.iter().find(|task| task.id == new.id);
-        let same_key = || self.has_key(new.dedupe_key.as_deref()?);
+        let same_key = || self.has_key(&new.queue, new.dedupe_key.as_deref()?);
         if let Some(task) = same_id.or_else(same_key) {
             return Enqueued { task: task.clone(), deduplicated: true };
         }
@@ -266,7 +267,7 @@ impl Model {
     fn replay(&mut self, id: Uuid) -> Result<Task, ErrorKind> {
         let now = self.now;
         let task = self.tasks.iter().find(|task| task.id == id).ok_or(ErrorKind::NotFound)?;
-        let owner = task.dedupe_key.as_deref().and_then(|key| self.has_key(key));
+        let owner = task.dedupe_key.as_deref().and_then(|key| self.has_key(&task.queue, key));
         let key_taken = owner.is_some_and(|owner| owner.id != id);
         if task.state != TaskState::Dead || key_taken {
             return Err(ErrorKind::Conflict);
