@@ -326,7 +326,7 @@ fn prefix(raw: &Raw) -> Result<String, ConfigError> {
     if RedisEpisodic::is_prefix(prefix) {
         return Ok(prefix.to_owned());
     }
-    Err(raw.refuse(key, "it cannot begin the name of a key"))
+    Err(raw.refuse(key, ""))
 }
 
 fn one_of<'a>(raw: &'a Raw, key: &str) -> Result<&'a str, ConfigError> {

@@ -28,6 +28,8 @@ pub enum Form {
     Secret,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// The beginning of names on a shared server.
+    Prefix,
     /// The place of a store.
     Place(Store),
     /// The RPC endpoints of a chain; served by a later release.
@@ -74,6 +76,7 @@ impl Setting {
             Form::Folder => "the path of a folder".to_owned(),
             Form::Secret => "at least 32 bytes".to_owned(),
             Form::OneOf(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+            Form::Prefix => "1 to 64 letters, digits, `_`, `.`, `:` and `-`".to_owned(),
             Form::Place(store) => super::place::accepts(store).to_owned(),
             Form::Chain => "nothing in this release (the embedded chain is used)".to_owned(),
         }
@@ -103,7 +106,7 @@ settings! {
     "relational.url" = "embedded:", Form::Place(Store::Relational), "Where organisations, campaigns and billing live.";
     "memory.url" = "embedded:", Form::Place(Store::Memory), "Where definitions and memories live.";
     "episodic.url" = "embedded:", Form::Place(Store::Episodic), "Where queues, windows and sessions live.";
-    "episodic.prefix" = "chimera", Form::Text, "What the names of all keys and channels on a Redis server begin with: 1 to 64 letters, digits, `_`, `.`, `:` and `-`. Installations that share a server must differ in it.";
+    "episodic.prefix" = "chimera", Form::Prefix, "What the names of all keys and channels on a Redis server begin with; installations that share a server must differ in it.";
     "telemetry.url" = "embedded:", Form::Place(Store::Telemetry), "Where render events live.";
     "ledger.url" = "embedded:", Form::Place(Store::Ledger), "Where the local chain lives.";
     "ledger.ethereum_url" = "", Form::Chain, "RPC endpoints of Ethereum.";

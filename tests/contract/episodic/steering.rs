@@ -300,7 +300,7 @@ pub async fn a_queue_with_settings_is_listed_without_tasks(world: World<Episodic
     let limit = RateLimit { count: 3, per: MINUTE };
     let settings = QueueSettings { paused: true, rate_limit: Some(limit) };
     let expected = QueueStats { queue: "render".to_owned(), settings, ..QueueStats::default() };
-    assert_eq!(handle.queues(scope, &[]).await.unwrap(), [expected.clone()]);
+    assert_eq!(handle.queues(scope, &[]).await.unwrap(), std::slice::from_ref(&expected));
     assert_eq!(handle.queues(&world.foreign, &[]).await.unwrap(), []);
     let world = world.reopen().await;
     assert_eq!(world.handle.queues(&world.scope, &[]).await.unwrap(), [expected]);
@@ -335,7 +335,7 @@ pub async fn concurrent_changes_of_different_settings_all_count(world: World<Epi
             tokio::spawn(async move { handle.configure_queue(&scope, "render", &change).await.unwrap() })
         };
         let done = join_all([PAUSED, at_most(round + 1, MINUTE)].map(configure)).await;
-        done.into_iter().for_each(|done| drop(done.unwrap()));
+        assert!(done.into_iter().all(|done| done.is_ok()));
         let limit = RateLimit { count: round + 1, per: MINUTE };
         let expected = QueueSettings { paused: true, rate_limit: Some(limit) };
         assert_eq!(world.stats(&world.scope).await.settings, expected);

@@ -69,7 +69,7 @@ async fn a_page_reads_past_what_one_script_may_look_at() {
     // Of one persona and of one campaign are 6,000 each, and both fit the oldest and the newest task only.
     let (persona, campaign) = (Some(id(90_000)), Some(id(90_001)));
     let of = |number: u128| NewTask {
-        persona_id: persona.filter(|_| number % 2 == 0 || number == 11_999),
+        persona_id: persona.filter(|_| number.is_multiple_of(2) || number == 11_999),
         campaign_id: campaign.filter(|_| number % 2 == 1 || number == 0),
         ..task(number)
     };
@@ -164,7 +164,7 @@ async fn nothing_is_left_of_what_was_done_when_its_time_is_over() {
         persona_id: Some(id(50)),
         campaign_id: Some(id(51)),
         dedupe_key: Some(number.to_string()),
-        dedupe_for: Some(Duration::from_secs(7200)).filter(|_| number % 2 == 0),
+        dedupe_for: Some(Duration::from_secs(7200)).filter(|_| number.is_multiple_of(2)),
         ..task(number)
     };
     fill(&store, (0..300).map(full)).await;

@@ -98,8 +98,7 @@ fn read_settings(answer: Value) -> Result<QueueSettings> {
 
 fn read_minutes(answer: Value) -> Result<HashMap<i64, Throughput>> {
     let mut minutes: HashMap<i64, Throughput> = HashMap::new();
-    let mut fields = reply::pairs(answer)?.into_iter();
-    while let Some((field, count)) = fields.next() {
+    for (field, count) in reply::pairs(answer)? {
         let field = reply::text(field)?.unwrap_or_default();
         let (minute, kind) = field.split_once(':').ok_or_else(|| fault::corrupt("a minute has no kind"))?;
         let minute = minutes.entry(reply::parse(Some(minute.to_owned()))?).or_default();

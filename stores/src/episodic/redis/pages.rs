@@ -182,7 +182,7 @@ fn read_place(reader: &mut Reader) -> Result<Place> {
 fn together(mut rows: Vec<Row>, query: &TaskPageQuery) -> Page<Row> {
     let slice = &query.slice;
     let limit = slice.limit as usize;
-    rows.sort_unstable_by(|one, other| other.place.cmp(&one.place));
+    rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.place));
     // A task that went from one state to another between two rounds may have been met twice.
     rows.dedup_by_key(|row| row.place);
     let more = rows.len() > limit;
