@@ -118,6 +118,7 @@ async fn an_ordered_fail_over_is_followed() {
     let cluster = RedisCluster::start(1);
     let store = open(&cluster.url()).await;
     let (ids, held) = fill(&store).await;
+    catch_up(&cluster).await;
     let owner = owner(&cluster);
     let id = cluster.nodes[owner].cli(&["CLUSTER", "MYID"]);
     let is_its_replica = |node: &&Redis| {
@@ -125,7 +126,7 @@ async fn an_ordered_fail_over_is_followed() {
         said.lines().any(|line| line.contains("myself,slave") && line.contains(id.trim()))
     };
     let replica = cluster.nodes[3..].iter().find(is_its_replica).expect("a replica");
-    replica.cli(&["CLUSTER", "FAILOVER"]);
+    assert_eq!(replica.cli(&["CLUSTER", "FAILOVER"]).trim(), "OK");
     let begun = Instant::now();
     while !replica.cli(&["ROLE"]).starts_with("master") {
         assert!(begun.elapsed() < FAIL_OVER, "the replica does not take over");

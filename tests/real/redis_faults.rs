@@ -81,15 +81,20 @@ async fn a_server_that_loads_its_data_is_waited_for() {
     }
     let mut server = Redis::start();
     let store = open(&server.url()).await;
-    let tasks: Vec<NewTask> = (0..1000).map(|_| task(Uuid::now_v7())).collect();
-    assert!(store.enqueue(&scope(), &tasks).await.unwrap().iter().all(Result::is_ok));
-    // Some ten commands a task, each of which takes this many microseconds to read back.
-    server.restart_unawaited(&["--key-load-delay", "200"]);
+    let tasks: Vec<NewTask> = (0..3000).map(|_| task(Uuid::now_v7())).collect();
+    for tasks in tasks.chunks(1000) {
+        assert!(store.enqueue(&scope(), tasks).await.unwrap().iter().all(Result::is_ok));
+    }
+    // Some ten commands a task, each of which takes this many microseconds to read back; the server answers somebody
+    // after every thousandth.
+    server.restart_unawaited(&["--key-load-delay", "100"]);
     let error = fails(ErrorKind::Unavailable, "loading", async || enqueue(&store, serde_json::Value::Null).await).await;
     assert_eq!(error.kind().code(), "STORE_UNAVAILABLE");
     println!("loaded after {:?}", recovers(&store, Duration::from_secs(20), AWAY).await);
     let ids: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
-    assert!(store.tasks(&scope(), &ids).await.unwrap().iter().all(Option::is_some));
+    for ids in ids.chunks(1000) {
+        assert!(store.tasks(&scope(), ids).await.unwrap().iter().all(Option::is_some));
+    }
 }
 
 /// A full server takes no new task, and says so; what it has can be worked off.
@@ -263,10 +268,12 @@ async fn a_place_is_taken_again_once_there_is_one() {
     }
     say(&mut tool, "CONFIG SET maxclients 4");
     say(&mut tool, "CLIENT KILL TYPE normal");
-    let error =
-        fails(ErrorKind::Overloaded, "connections", async || enqueue(&store, serde_json::Value::Null).await).await;
-    assert!(error.advice().is_some(), "{error:?}");
-    say(&mut tool, "CONFIG SET maxclients 100");
+    // The server says why and hangs up; which of the two is seen first is left open.
     let kinds = [ErrorKind::Unavailable, ErrorKind::Timeout, ErrorKind::Overloaded];
+    for _ in 0..20 {
+        let error = enqueue(&store, serde_json::Value::Null).await.expect_err("there is no place");
+        assert!(kinds.contains(&error.kind()), "{error:?}");
+    }
+    say(&mut tool, "CONFIG SET maxclients 100");
     println!("let in after {:?}", recovers(&store, RECOVERY, &kinds).await);
 }

@@ -19,6 +19,7 @@ mod counter;
 mod fault;
 mod keys;
 mod known;
+mod link;
 mod locate;
 mod moment;
 mod pages;

@@ -6,7 +6,10 @@
 //!
 //! Every wait has an end well below the guard's deadline, so that a call can be tried again within it.
 
-use super::fault;
+use super::{
+    fault,
+    link::{Connection, Link},
+};
 use crate::{
     Address, Result,
     error::{ErrorKind, Store, StoreError},
@@ -20,22 +23,19 @@ use ::redis::{
     cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
 use futures_util::future::join_all;
-use parking_lot::{Mutex, RwLock};
 use std::{
-    sync::LazyLock,
-    time::{Duration, Instant},
+    sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 /// How long one try to connect may take.
-const CONNECT_WITHIN: Duration = Duration::from_millis(600);
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_millis(600);
 /// How long a server may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1500);
 /// How long opening may take: a cluster is asked for its nodes first.
-const OPEN_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(5);
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
 const MOST_PAUSE: Duration = Duration::from_millis(200);
-/// A replica that answers in place of its primary is left at most this often.
-const REPLACE_EVERY: Duration = Duration::from_millis(500);
 
 /// A script: its text, and the hash under which servers know it.
 pub(super) struct Script {
@@ -116,21 +116,9 @@ impl Call {
     }
 }
 
-/// The one server: its connection is replaced when another server has taken over its work.
-struct Single {
-    client: Client,
-    manager: RwLock<ConnectionManager>,
-    replaced_at: Mutex<Instant>,
-}
-
-enum Link {
-    Single(Box<Single>),
-    Cluster(ClusterConnection),
-}
-
 /// The server, or the cluster.
 pub(super) struct Server {
-    link: Link,
+    link: Arc<Link>,
     /// The nodes named in the URL, for connections apart.
     nodes: Vec<Client>,
 }
@@ -149,21 +137,22 @@ impl Server {
         let nodes = infos.iter().map(|info| Client::open(info.clone())).collect::<RedisResult<Vec<_>>>();
         let nodes = nodes.map_err(fault::of)?;
         let connect = async {
-            if is_cluster(address) {
-                return cluster(infos).await.map(Link::Cluster);
-            }
             let client = nodes.first().cloned().ok_or_else(no_server)?;
-            let manager = ConnectionManager::new_with_config(client.clone(), patience()).await.map_err(fault::of)?;
-            let replaced_at = Mutex::new(Instant::now());
-            Ok(Link::Single(Box::new(Single { client, manager: RwLock::new(manager), replaced_at })))
+            let connection = if is_cluster(address) {
+                Connection::Cluster(cluster(infos.clone()).await?)
+            } else {
+                let manager = ConnectionManager::new_with_config(client.clone(), patience()).await;
+                Connection::Single(manager.map_err(fault::of)?)
+            };
+            Ok(Link::new(connection, infos, client))
         };
         let link = tokio::time::timeout(OPEN_WITHIN, connect).await.map_err(|_| fault::late())??;
-        Ok(Self { link, nodes })
+        Ok(Self { link: Arc::new(link), nodes })
     }
 
     /// Whether it is a cluster.
     pub(super) fn is_cluster(&self) -> bool {
-        matches!(self.link, Link::Cluster(_))
+        self.link.is_cluster()
     }
 
     /// Where to listen to messages that are sent through the node that has the key `near`.
@@ -173,13 +162,13 @@ impl Server {
     /// node. Where that one cannot be found or reached, which the odd `attempts` are for, any node named in the URL will do.
     pub(super) async fn listening_node(&self, near: &str, attempts: usize) -> Result<Client> {
         let named = || self.nodes.get(attempts / 2 % self.nodes.len().max(1)).cloned().ok_or_else(no_server);
-        let Link::Cluster(connection) = &self.link else { return named() };
+        let (_, Connection::Cluster(connection)) = self.link.present() else { return named() };
         if attempts % 2 == 1 {
             return named();
         }
         let mut command = ::redis::cmd("CLUSTER");
         command.arg("NODES");
-        let answer = to_node_of(connection.clone(), command, near).await.map_err(fault::of)?;
+        let answer = to_node_of(connection, command, near).await.map_err(fault::of)?;
         let node = named()?;
         let Some((host, port)) = own_address(&flat(answer)) else { return Ok(node) };
         let info = node.get_connection_info();
@@ -210,9 +199,6 @@ impl Server {
                 }
             }
         }
-        if answers.iter().any(|answer| answer.as_ref().is_err_and(fault::is_of_a_replica)) {
-            self.leave();
-        }
         answers.into_iter().map(|answer| answer.map_err(fault::of)).collect()
     }
 
@@ -223,49 +209,35 @@ impl Server {
 
     /// Asks every node that takes writes, by a command without keys. A refusal by the access list is `None`.
     pub(super) async fn each_node(&self, command: Cmd) -> Result<Option<Vec<String>>> {
-        let answer = match &self.link {
-            Link::Single(single) => {
-                let mut manager = single.manager.read().clone();
-                command.query_async::<Value>(&mut manager).await
-            }
-            Link::Cluster(connection) => {
+        let (number, connection) = self.link.present();
+        let answer = match connection {
+            Connection::Single(mut manager) => command.query_async::<Value>(&mut manager).await,
+            Connection::Cluster(mut connection) => {
                 let routing = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-                connection.clone().route_command(command, routing).await
+                connection.route_command(command, routing).await
             }
         };
-        let answer = match answer {
-            Err(error) if fault::is_not_permitted(&error) => return Ok(None),
-            answer => answer.map_err(fault::of)?,
-        };
-        let texts = match answer {
-            Value::Map(nodes) => nodes.into_iter().map(|(_, answer)| answer).collect(),
-            answer => vec![answer],
-        };
-        Ok(Some(texts.into_iter().map(flat).collect()))
+        self.link.judge(number, answer.as_ref().err().into_iter());
+        let answers = answer.and_then(|answer| match answer {
+            // A node's refusal stands among the answers.
+            Value::Map(nodes) => nodes.into_iter().map(|(_, answer)| answer.extract_error()).collect(),
+            answer => Ok(vec![answer]),
+        });
+        match answers {
+            Err(error) if fault::is_not_permitted(&error) => Ok(None),
+            answers => Ok(Some(answers.map_err(fault::of)?.into_iter().map(flat).collect())),
+        }
     }
 
     async fn send(&self, calls: &[Call]) -> Vec<RedisResult<Value>> {
-        match &self.link {
-            Link::Single(single) => {
-                let mut manager = single.manager.read().clone();
-                pipeline(&mut manager, calls).await
-            }
+        let (number, connection) = self.link.present();
+        let answers = match connection {
+            Connection::Single(mut manager) => pipeline(&mut manager, calls).await,
             // The driver sends what comes at the same time to each node together, and follows slots that move.
-            Link::Cluster(connection) => join_all(calls.iter().map(|call| route(connection.clone(), call))).await,
-        }
-    }
-
-    /// Leaves a server that became a replica: its name may lead to the new primary by now.
-    fn leave(&self) {
-        let Link::Single(single) = &self.link else { return };
-        let mut replaced_at = single.replaced_at.lock();
-        if replaced_at.elapsed() < REPLACE_EVERY {
-            return;
-        }
-        *replaced_at = Instant::now();
-        if let Ok(manager) = ConnectionManager::new_lazy_with_config(single.client.clone(), patience()) {
-            *single.manager.write() = manager;
-        }
+            Connection::Cluster(connection) => join_all(calls.iter().map(|call| route(connection.clone(), call))).await,
+        };
+        self.link.judge(number, answers.iter().filter_map(|answer| answer.as_ref().err()));
+        answers
     }
 }
 
@@ -334,7 +306,8 @@ fn no_server() -> StoreError {
     fault::wrong("the redis URL names no server")
 }
 
-fn patience() -> ConnectionManagerConfig {
+/// How a connection to one server waits.
+pub(super) fn patience() -> ConnectionManagerConfig {
     ConnectionManagerConfig::new()
         .set_connection_timeout(Some(CONNECT_WITHIN))
         .set_response_timeout(Some(ANSWER_WITHIN))
@@ -343,7 +316,8 @@ fn patience() -> ConnectionManagerConfig {
         .set_max_delay(MOST_PAUSE)
 }
 
-async fn cluster(nodes: Vec<ConnectionInfo>) -> Result<ClusterConnection> {
+/// Connects to the nodes of a cluster.
+pub(super) async fn cluster(nodes: Vec<ConnectionInfo>) -> Result<ClusterConnection> {
     let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
     let client = ClusterClient::builder(nodes)
         .retries(4)

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-static STATS: Script = script!("queue.lua", "stats.lua");
+static STATS: Script = script!("full.lua", "queue.lua", "stats.lua");
 static CONFIGURE: Script = script!("queue.lua", "configure.lua");
 static UNLIST: Script = script!("unlist.lua");
 

@@ -13,9 +13,12 @@ const PASSWORD: &str = "check the user and the password in episodic.url; a serve
                         `default`";
 const MEMORY: &str = "raise maxmemory of the server or give it more memory; with the policy noeviction nothing that was \
                       acknowledged is lost";
-const CLUSTER: &str =
-    "the server is a node of a cluster: write redis-cluster:// (or rediss-cluster://) in episodic.url";
+const CLUSTER: &str = "if episodic.url begins with redis: (or rediss:), write redis-cluster: (or rediss-cluster:); with \
+                       a cluster's URL this passes when the node that is meant is back, or another has taken over";
 const PREFIX: &str = "give this installation a key prefix of its own by episodic.prefix, or a database of its own";
+
+/// What a server says that takes no more connections.
+const CLIENTS: &str = "max number of clients reached";
 
 /// What a failure is: its kind, its message, and the advice where there is one.
 type Meaning = (ErrorKind, &'static str, Option<&'static str>);
@@ -30,9 +33,29 @@ pub(super) fn of(error: RedisError) -> StoreError {
     }
 }
 
-/// Whether the server that answered is not, or not any more, the one that takes writes.
-pub(super) fn is_of_a_replica(error: &RedisError) -> bool {
-    matches!(error.code(), Some("READONLY" | "MASTERDOWN"))
+/// What a failure says of the connection, the weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Doubt {
+    /// Perhaps it leads to the wrong server, or was refused when it was made.
+    Refused,
+    /// It is broken, or could not be made.
+    Broken,
+    /// Nothing came over it in time.
+    Silent,
+}
+
+/// What a failure says of the connection, if anything.
+pub(super) fn doubt(error: &RedisError) -> Option<Doubt> {
+    if error.is_timeout() {
+        return Some(Doubt::Silent);
+    }
+    match (error.kind(), error.code()) {
+        (DriverKind::Io | DriverKind::AuthenticationFailed | DriverKind::RESP3NotSupported, _)
+        | (_, Some("NOAUTH" | "WRONGPASS" | "NOPROTO")) => Some(Doubt::Broken),
+        (_, Some("READONLY" | "MASTERDOWN" | "BUSY" | "LOADING" | "NOPERM")) => Some(Doubt::Refused),
+        (_, Some("ERR")) if error.detail().is_some_and(|detail| detail.contains(CLIENTS)) => Some(Doubt::Refused),
+        _ => None,
+    }
 }
 
 /// Whether a script has to be sent whole.
@@ -124,7 +147,9 @@ fn of_code(code: &str, detail: &str) -> Option<Meaning> {
         ),
         "CLUSTERDOWN" => unavailable("the redis cluster does not serve all of its slots", None),
         "TRYAGAIN" => unavailable("the redis cluster moves the slot just now", None),
-        "MOVED" | "ASK" => unavailable("the redis server is a node of a cluster", Some(CLUSTER)),
+        "MOVED" | "ASK" => {
+            unavailable("the redis server sends the call on to another node of its cluster", Some(CLUSTER))
+        }
         "CROSSSLOT" => Some((ErrorKind::Internal, "keys of one command lie in several slots", None)),
         "WRONGTYPE" => Some((ErrorKind::Corrupt, "a key of this store is of another type", Some(PREFIX))),
         "NOPROTO" => Some(OLD),
@@ -153,7 +178,7 @@ fn of_text(detail: &str) -> Option<Meaning> {
     if detail.contains("db index is out of range") || detail.contains("select is not allowed") {
         return Some((ErrorKind::Invalid, "the redis server has no database of this number", None));
     }
-    if detail.contains("max number of clients reached") {
+    if detail.contains(CLIENTS) {
         return Some((
             ErrorKind::Overloaded,
             "the redis server has too many connections",
@@ -204,6 +229,16 @@ mod tests {
             assert!(!error.to_string().contains(detail), "{error}");
             assert!(error.chain().contains(detail), "the log has them: {}", error.chain());
         }
+    }
+
+    #[test]
+    fn a_failure_that_may_be_the_connections_puts_it_in_doubt() {
+        let of = |code: &str| doubt(&::redis::make_extension_error(code.to_owned(), None));
+        assert_eq!((of("WRONGPASS"), of("READONLY")), (Some(Doubt::Broken), Some(Doubt::Refused)));
+        assert_eq!((of("OOM"), of("WRONGTYPE"), of("NOSCRIPT")), (None, None, None));
+        let io = |kind: std::io::ErrorKind| doubt(&std::io::Error::from(kind).into());
+        assert_eq!(io(std::io::ErrorKind::TimedOut), Some(Doubt::Silent));
+        assert_eq!(io(std::io::ErrorKind::ConnectionRefused), Some(Doubt::Broken));
     }
 
     #[test]

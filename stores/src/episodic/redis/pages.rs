@@ -23,7 +23,7 @@ use std::{
 };
 use uuid::Uuid;
 
-static PAGES: Script = script!("queue.lua", "pages.lua");
+static PAGES: Script = script!("full.lua", "queue.lua", "pages.lua");
 
 /// Bytes of tasks of one script's answer.
 const ROOM: usize = 1024 * 1024;

@@ -30,12 +30,12 @@ use std::{
 use uuid::Uuid;
 
 static ENQUEUE: Script = script!("queue.lua", "enqueue.lua");
-static RESERVE: Script = script!("queue.lua", "handing.lua", "reserve.lua");
-static HEARTBEAT: Script = script!("queue.lua", "heartbeat.lua");
-static SETTLE: Script = script!("queue.lua", "ending.lua", "settle.lua");
-static WORK: Script = script!("queue.lua", "ending.lua", "handing.lua", "work.lua");
-static REPLAY: Script = script!("queue.lua", "replay.lua");
-static TASKS: Script = script!("queue.lua", "tasks.lua");
+static RESERVE: Script = script!("full.lua", "queue.lua", "handing.lua", "reserve.lua");
+static HEARTBEAT: Script = script!("full.lua", "queue.lua", "heartbeat.lua");
+static SETTLE: Script = script!("full.lua", "queue.lua", "ending.lua", "settle.lua");
+static WORK: Script = script!("full.lua", "queue.lua", "ending.lua", "handing.lua", "work.lua");
+static REPLAY: Script = script!("full.lua", "queue.lua", "replay.lua");
+static TASKS: Script = script!("full.lua", "queue.lua", "tasks.lua");
 static CLAIM: Script = script!("claim.lua");
 
 /// How much of a failure's text is kept.
