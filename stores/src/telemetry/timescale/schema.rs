@@ -287,6 +287,10 @@ fn plain() -> String {
 /// Without names: TimescaleDB keeps those of all schemas in one of its own, where names of ours would collide.
 fn indexes(level: Level) -> String {
     let table = level.table();
+    if level == Level::Minute {
+        // Read for short ranges and the ends of long ones, and written most: one index is enough.
+        return format!("CREATE INDEX ON {table} (organization_id, bucket)");
+    }
     format!(
         "CREATE INDEX ON {table} (organization_id, bucket); \
          CREATE INDEX ON {table} (organization_id, persona_id, bucket); \
