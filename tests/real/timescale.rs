@@ -210,7 +210,7 @@ async fn compressed_events_give_the_same_answers() {
     server.sql("telemetry", "SELECT compress_chunk(c) FROM show_chunks('chimera_telemetry.events') AS c");
     assert_eq!(answers().await, before);
     let compression = store.storage().await.unwrap().compression.unwrap();
-    assert!(compression.partitions >= 4 && compression.bytes_after * 2 < compression.bytes_before, "{compression:?}");
+    assert!(compression.partitions >= 1 && compression.bytes_after * 2 < compression.bytes_before, "{compression:?}");
     // A compressed chunk absorbs what it holds and takes what is late.
     let again = [events[7].clone(), RenderEvent { at: from, ..events[8].clone() }, event(1_000_000, from)];
     let appended = store.append(&scope(), &again).await.unwrap();
