@@ -210,7 +210,7 @@ async fn compressed_events_give_the_same_answers() {
     server.sql("telemetry", "SELECT compress_chunk(c) FROM show_chunks('chimera_telemetry.events') AS c");
     assert_eq!(answers().await, before);
     let compression = store.storage().await.unwrap().compression.unwrap();
-    assert!(compression.partitions >= 4 && compression.bytes_after * 2 < compression.bytes_before, "{compression:?}");
+    assert!(compression.partitions >= 1 && compression.bytes_after * 2 < compression.bytes_before, "{compression:?}");
     // A compressed chunk absorbs what it holds and takes what is late.
     let again = [events[7].clone(), RenderEvent { at: from, ..events[8].clone() }, event(1_000_000, from)];
     let appended = store.append(&scope(), &again).await.unwrap();
@@ -218,8 +218,8 @@ async fn compressed_events_give_the_same_answers() {
     assert_eq!(ask(&store, queries[0].clone()).await.total.count, 20_001);
     let rolled_up = store.work().await.unwrap();
     assert_eq!(rolled_up, 96);
-    let hours = ask(&store, queries[0].clone()).await;
-    assert_eq!((hours.resolution, hours.total.count), (Resolution::Hour, 20_001));
+    let days = ask(&store, queries[0].clone()).await;
+    assert_eq!((days.resolution, days.total.count), (Resolution::Day, 20_001));
 }
 
 async fn late_events_are_counted_at_once(flavour: Flavour) {
@@ -233,7 +233,7 @@ async fn late_events_are_counted_at_once(flavour: Flavour) {
     assert_eq!((raw.resolution, exact(&raw)), (Resolution::Raw, model(&events, &query)));
     assert_eq!(store.work().await.unwrap(), 96);
     let rolled_up = ask(&store, query.clone()).await;
-    assert_eq!((rolled_up.resolution, exact(&rolled_up)), (Resolution::Hour, exact(&raw)));
+    assert_eq!((rolled_up.resolution, exact(&rolled_up)), (Resolution::Day, exact(&raw)));
     for (found, exact) in [(rolled_up.total.p50, raw.total.p50), (rolled_up.total.p99, raw.total.p99)] {
         let (found, exact) = (found.unwrap(), exact.unwrap());
         assert!((found - exact).abs() <= exact * 0.010_001, "{found} for {exact}");
@@ -322,15 +322,17 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
             let (store, stop) = (store.clone(), stop.clone());
             tokio::spawn(async move {
                 let mut acknowledged = Vec::new();
+                // Both ways in: as parameters and by COPY.
+                let size = if writer % 2 == 0 { 100 } else { 1_500 };
                 for round in 0_u128.. {
                     if stop.load(std::sync::atomic::Ordering::Relaxed) {
                         break;
                     }
-                    let first = writer * 10_000_000 + round * 100;
+                    let first = writer * 10_000_000 + round * size;
                     let at = |number: u128| from + TimeDelta::seconds((number % 80_000) as i64);
-                    let events: Vec<_> = (first..first + 100).map(|number| event(number, at(number))).collect();
+                    let events: Vec<_> = (first..first + size).map(|number| event(number, at(number))).collect();
                     match store.append(&scope(), &events).await {
-                        Ok(_) => acknowledged.push(first),
+                        Ok(_) => acknowledged.push(first..first + size),
                         Err(error) => {
                             assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
                             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -355,8 +357,10 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
         assert!(!of_one.is_empty());
         acknowledged.extend(of_one);
     }
-    for chunk in acknowledged.chunks(50) {
-        let ids: Vec<Uuid> = chunk.iter().flat_map(|first| (*first..first + 100).map(Uuid::from_u128)).collect();
+    let mut sent = 0;
+    for call in acknowledged {
+        let ids: Vec<Uuid> = call.map(Uuid::from_u128).collect();
+        sent += ids.len();
         let found = store.events(&scope(), &ids).await.unwrap();
         assert!(found.iter().all(Option::is_some), "an acknowledged event is lost");
     }
@@ -366,7 +370,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let counts = server.sql("telemetry", sql);
     let (events, ids) = counts.trim().split_once('\n').unwrap();
     assert_eq!(events, format!("{ids}|0"));
-    assert!(ids.parse::<usize>().unwrap() >= acknowledged.len() * 100);
+    assert!(ids.parse::<usize>().unwrap() >= sent);
     store.work().await.unwrap();
     let stats = ask(&store, by_day(Subject::Organization, from, 2, Measure::Duration)).await;
     assert_eq!(stats.total.count.to_string(), ids);
@@ -532,5 +536,5 @@ async fn replicas_start_and_work_at_the_same_time() {
     }
     stores[0].work().await.unwrap();
     let rolled_up = ask(&stores[1], query.clone()).await;
-    assert_eq!((rolled_up.resolution, exact(&rolled_up)), (Resolution::Hour, model(&events, &query)));
+    assert_eq!((rolled_up.resolution, exact(&rolled_up)), (Resolution::Day, model(&events, &query)));
 }

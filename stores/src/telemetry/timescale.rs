@@ -3,7 +3,7 @@
 //!
 //! | | `timescale` | `postgres-telemetry` |
 //! |---|---|---|
-//! | events | hypertable, a chunk a day, compressed when old | partitions of a week, made ahead |
+//! | events | hypertable, a chunk a week, compressed when old | partitions of a week, made ahead |
 //! | roll-ups | continuous aggregates, each on the one before | tables |
 //! | retention | policies, and `retain` | `retain` and the worker |
 //!

@@ -6,9 +6,8 @@
 //! is covered by the next finer level, and at last by the events themselves, so counts and sums are exact whatever the
 //! range and the edges.
 //!
-//! Coarse rows are taken only where the range is long enough for them to be worth their inexact percentiles: events
-//! alone below [`RAW_BELOW`], minutes below [`MINUTES_BELOW`], hours below [`HOURS_BELOW`]. Where that leaves a part
-//! unanswered that coarser rows still hold, they are taken.
+//! A range shorter than [`RAW_BELOW`] is answered from events alone, with exact percentiles, unless they are no longer
+//! kept. Otherwise the coarsest rows that fit are taken: once percentiles are inexact, finer rows make them no better.
 //!
 //! Before the oldest kept event a stale hour changes nothing: retention rolls up what it removes, and what is older is no
 //! longer accepted.
@@ -19,10 +18,6 @@ use crate::telemetry::Resolution;
 const HOUR: i64 = Level::Hour.width();
 /// Some ten thousand events a minute are read at once; more than that is what roll-ups are for.
 const RAW_BELOW: i64 = 2 * HOUR;
-/// 2,880 minutes are still few.
-const MINUTES_BELOW: i64 = 48 * HOUR;
-/// 1,440 hours are still few.
-const HOURS_BELOW: i64 = 60 * 24 * HOUR;
 /// Segments of one statement. Edges that cut more pieces are answered at a finer level.
 const MOST_SEGMENTS: usize = 1_000;
 
@@ -76,12 +71,7 @@ pub fn plan(range: Segment, edges: &[i64], rolled_up: bool, kept: &Kept) -> Plan
         return cover(range, edges, None, kept);
     }
     let (from, to) = range;
-    let wanted = match to.saturating_sub(from) {
-        length if length < RAW_BELOW => None,
-        length if length < MINUTES_BELOW => Some(Level::Minute),
-        length if length < HOURS_BELOW => Some(Level::Hour),
-        _ => Some(Level::Day),
-    };
+    let wanted = (to.saturating_sub(from) >= RAW_BELOW).then_some(Level::Day);
     let coarser = [Some(Level::Minute), Some(Level::Hour), Some(Level::Day)];
     let mut best = fine_enough(range, edges, wanted, kept);
     for level in coarser.into_iter().filter(|level| *level > wanted) {
@@ -249,13 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn the_length_of_a_range_decides_how_coarse_it_is_read() {
+    fn short_ranges_are_read_from_events_and_long_ones_as_coarsely_as_they_can_be() {
         let resolution = |length| plan((5, 5 + length), &[], true, &everything()).resolution();
         assert_eq!(resolution(RAW_BELOW - 1), Resolution::Raw);
-        assert_eq!(resolution(RAW_BELOW), Resolution::Minute);
-        assert_eq!(resolution(MINUTES_BELOW), Resolution::Hour);
-        assert_eq!(resolution(HOURS_BELOW), Resolution::Day);
-        assert_eq!(plan((5, 5 + HOURS_BELOW), &[], false, &everything()).resolution(), Resolution::Raw);
+        assert_eq!(resolution(RAW_BELOW), Resolution::Hour);
+        assert_eq!(resolution(2 * DAY), Resolution::Day);
+        assert_eq!(plan((5, 5 + DAY), &[], false, &everything()).resolution(), Resolution::Raw);
+        let minutes: Vec<i64> = (0..120).map(|minute| minute * MINUTE).collect();
+        assert_eq!(plan((0, RAW_BELOW), &minutes, true, &everything()).resolution(), Resolution::Minute);
     }
 
     #[test]

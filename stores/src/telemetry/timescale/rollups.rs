@@ -211,7 +211,7 @@ impl Kept {
         };
         Self {
             raw_from: raw_from.max(from(policies.retain_raw, Level::Minute.width())),
-            // Dropped by chunks, whose ends are whole days at the most, so a whole bucket more may already be gone.
+            // What drops roll-ups leaves whole chunks or days that reach into what is kept.
             minutes_from: from(policies.retain_minutes, Level::Minute.width()),
             hours_from: from(policies.retain_hours, Level::Hour.width()),
             stale,

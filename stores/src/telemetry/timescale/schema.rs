@@ -3,7 +3,7 @@
 //! | table | what |
 //! |---|---|
 //! | `state` | one row: the version, the flavour, from when on events are kept, the generation of marks |
-//! | `events` | every event: a hypertable by day, or partitioned by week with a default for what lies outside |
+//! | `events` | every event: a hypertable of weeks, or partitions of weeks with a default one for what lies outside |
 //! | `event_ids` | the ids of the events in `events`, each with its time: what makes an append idempotent |
 //! | `stale` | the hours whose roll-ups do not yet hold everything |
 //! | `minutes`, `hours`, `days` | roll-ups, each made from the one before: continuous aggregates, or plain tables |
@@ -244,7 +244,8 @@ const EVENT_INDEXES: &str = "CREATE INDEX events_by_organization ON events (orga
     CREATE INDEX events_by_campaign ON events (organization_id, campaign_id, at, id) WHERE campaign_id IS NOT NULL; \
     CREATE INDEX events_by_video ON events (organization_id, video_id, at, id)";
 
-/// Chunks of a day: what is compressed, and what is dropped, at a time. The roll-ups answer with what they hold alone
+/// Chunks of a week: what is compressed, and what is dropped, at a time. Narrower ones would make an import of sparse
+/// years slow, for each takes some ten milliseconds to make. The roll-ups answer with what they hold alone
 /// (`materialized_only`), for the statements here know better than a watermark which hours are complete.
 fn timescale() -> String {
     let views: Vec<String> = Level::ALL
@@ -259,7 +260,7 @@ fn timescale() -> String {
         })
         .collect();
     format!(
-        "SELECT create_hypertable('events', 'at', chunk_time_interval => INTERVAL '1 day', \
+        "SELECT create_hypertable('events', 'at', chunk_time_interval => INTERVAL '7 days', \
            create_default_indexes => false); {EVENT_INDEXES}; \
          ALTER TABLE events SET (timescaledb.compress, timescaledb.compress_segmentby = 'organization_id', \
            timescaledb.compress_orderby = 'at DESC, id DESC'){}",
@@ -287,6 +288,10 @@ fn plain() -> String {
 /// Without names: TimescaleDB keeps those of all schemas in one of its own, where names of ours would collide.
 fn indexes(level: Level) -> String {
     let table = level.table();
+    if level == Level::Minute {
+        // Read for short ranges and the ends of long ones, and written most: one index is enough.
+        return format!("CREATE INDEX ON {table} (organization_id, bucket)");
+    }
     format!(
         "CREATE INDEX ON {table} (organization_id, bucket); \
          CREATE INDEX ON {table} (organization_id, persona_id, bucket); \
