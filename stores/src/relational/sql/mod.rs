@@ -17,6 +17,7 @@
 //! This module decides nothing about roles or about what a mutation may do; it keeps organisations apart and rows whole.
 
 mod budget;
+mod claim;
 mod column;
 mod dialect;
 mod fault;
@@ -29,7 +30,6 @@ mod replica;
 mod report;
 mod session;
 mod table;
-mod turn;
 mod write;
 
 #[cfg(test)]
@@ -79,11 +79,11 @@ pub struct SqlRelational {
     /// On PostgreSQL what both are made of, and what sessions begin on.
     postgres: Option<Pool>,
     /// Transactions that collided take turns here, so that those of one process do not collide again and again.
-    collisions: Arc<Mutex<()>>,
+    turns: Arc<Mutex<()>>,
     /// Whether row-level security binds us.
     walled: bool,
-    /// Whose turn it is to carry the outbox; `None` on SQLite, which one process has to itself.
-    turns: Option<Arc<turn::Turns>>,
+    /// What this process carries of the outbox; `None` on SQLite, which one process has to itself.
+    claims: Option<Arc<claim::Claims>>,
     /// Where reads may go that tolerate an older answer.
     replica: Option<Arc<replica::Replica>>,
     clock: Arc<dyn Clock>,
@@ -107,8 +107,8 @@ impl SqlRelational {
         let writer = dialect::connect_sqlite_writer(path).await.map_err(|error| fault::opening(&place, error))?;
         dialect::check_sqlite_file(&writer, &place).await?;
         let reader = dialect::connect_sqlite_reader(path).await.map_err(|error| fault::opening(&place, error))?;
-        let (postgres, turns, replica, collisions) = (None, None, None, Arc::default());
-        let store = Self { reader, writer, postgres, turns, replica, collisions, walled: false, clock, place };
+        let (turns, postgres, claims, replica) = (Arc::default(), None, None, None);
+        let store = Self { reader, writer, postgres, turns, walled: false, claims, replica, clock, place };
         store.migrate().await?;
         Ok(store)
     }
@@ -122,9 +122,9 @@ impl SqlRelational {
         let (pool, walled) = postgres::connect(address, options).await?;
         let (connection, place) = (pool.database(), address.to_string());
         let (reader, writer) = (connection.clone(), connection);
-        let turns = Some(Arc::new(turn::Turns::new(&pool)));
-        let (postgres, replica, collisions) = (Some(pool), None, Arc::default());
-        let store = Self { reader, writer, postgres, turns, replica, collisions, walled, clock, place };
+        let claims = Some(Arc::new(claim::Claims::new(&pool)));
+        let (turns, postgres, replica) = (Arc::default(), Some(pool), None);
+        let store = Self { reader, writer, postgres, turns, walled, claims, replica, clock, place };
         if !store.is_current().await? {
             store.migrate().await?;
         }
@@ -260,8 +260,8 @@ impl RelationalAdapter for SqlRelational {
 
     /// The writer goes last: it folds SQLite's log into the file, so that the file alone is the whole store.
     async fn close(&self) {
-        if let Some(turns) = &self.turns {
-            turns.close().await;
+        if let Some(claims) = &self.claims {
+            claims.close().await;
         }
         if let Some(replica) = &self.replica {
             replica.close().await;
@@ -296,7 +296,7 @@ impl RelationalAdapter for SqlRelational {
             match self.try_commit(mode, scope, transaction).await {
                 Err(error) if tries < TRIES && fault::is_contention(&error) => {
                     if turn.is_none() {
-                        turn = Some(self.collisions.lock().await);
+                        turn = Some(self.turns.lock().await);
                     }
                     tokio::time::sleep(pause(tries)).await;
                     tries += 1;
@@ -316,8 +316,8 @@ impl RelationalAdapter for SqlRelational {
 
     async fn outbox_due(&self, target: outbox_entry::Target, limit: u32) -> Result<Vec<outbox_entry::Model>> {
         let (reader, now) = (self.read(Reach::Everything).await?, self.clock.now());
-        match &self.turns {
-            Some(turns) => turns.due(reader, target, limit, now).await,
+        match &self.claims {
+            Some(claims) => claims.due(reader, target, limit, now).await,
             None => outbox::due(&reader, target, limit, now).await,
         }
     }
@@ -326,8 +326,8 @@ impl RelationalAdapter for SqlRelational {
         if settlements.is_empty() {
             return Ok(());
         }
-        if let Some(turns) = &self.turns
-            && turns.settle(settlements).await?
+        if let Some(claims) = &self.claims
+            && claims.settle(settlements).await?
         {
             return Ok(());
         }

@@ -31,27 +31,27 @@ const WAIT: Duration = Duration::from_millis(400);
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// The turns of this process. Their connections are their own: a batch under way must not take them from requests.
-pub(super) struct Turns {
+/// The claims of this process. Their connections are their own: a batch under way must not take them from requests.
+pub(super) struct Claims {
     sessions: Pool,
-    open: [Mutex<Option<Turn>>; 2],
+    open: [Mutex<Option<Claim>>; 2],
 }
 
 /// What this process has read and not settled.
-struct Turn {
+struct Claim {
     session: Session,
     sequences: HashSet<i64>,
 }
 
-impl Turns {
-    /// The turns on a PostgreSQL database, one connection for each target, made when first needed.
+impl Claims {
+    /// The claims on a PostgreSQL database, one connection for each target, made when first needed.
     pub(super) fn new(pool: &Pool) -> Self {
         let connect =
             PgConnectOptions::clone(&pool.options()).options([("lock_timeout", WAIT.as_millis().to_string())]);
         Self { sessions: Pool::new(connect, 2, CONNECT), open: [Mutex::default(), Mutex::default()] }
     }
 
-    fn of(&self, target: Target) -> (&Mutex<Option<Turn>>, i32) {
+    fn of(&self, target: Target) -> (&Mutex<Option<Claim>>, i32) {
         let [memory, search] = &self.open;
         match target {
             Target::Memory => (memory, 1),
@@ -68,10 +68,10 @@ impl Turns {
         now: DateTime<Utc>,
     ) -> Result<Vec<Model>> {
         let (slot, key) = self.of(target);
-        let mut turn = slot.lock().await;
+        let mut claim = slot.lock().await;
         // It held nothing but the lock, which goes with it.
-        drop(turn.take());
-        // Mostly there is nothing, and finding that out needs no turn.
+        drop(claim.take());
+        // Mostly there is nothing, and finding that out needs no claim.
         if outbox::due(&reader, target, limit.min(1), now).await?.is_empty() {
             return Ok(Vec::new());
         }
@@ -84,19 +84,19 @@ impl Turns {
         let entries = outbox::due(&session, target, limit, now).await?;
         if !entries.is_empty() {
             let sequences = entries.iter().map(|entry| entry.sequence).collect();
-            *turn = Some(Turn { session, sequences });
+            *claim = Some(Claim { session, sequences });
         }
         Ok(entries)
     }
 
-    /// Settles in the turn that these entries were read in, and ends it; `false` when there is none.
+    /// Settles in the claim that these entries were read under, and ends it; `false` when there is none.
     pub(super) async fn settle(&self, settlements: &[(i64, Settlement)]) -> Result<bool> {
         for slot in &self.open {
             // A slot that is locked belongs to a process that is asking what is due, and so holds nothing.
-            let Ok(mut turn) = slot.try_lock() else { continue };
-            let of_turn = |turn: &Turn| settlements.iter().any(|(sequence, _)| turn.sequences.contains(sequence));
-            if turn.as_ref().is_some_and(of_turn)
-                && let Some(Turn { session, .. }) = turn.take()
+            let Ok(mut claim) = slot.try_lock() else { continue };
+            let of_claim = |claim: &Claim| settlements.iter().any(|(sequence, _)| claim.sequences.contains(sequence));
+            if claim.as_ref().is_some_and(of_claim)
+                && let Some(Claim { session, .. }) = claim.take()
             {
                 outbox::settle(&session, settlements).await?;
                 session.commit().await.map_err(fault::database)?;
