@@ -455,7 +455,7 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// A URL without its user and password, which belong in no message.
+/// A URL without its user and password, which belong in no message, nor its query, where some drivers take them.
 fn without_credentials(text: &str) -> String {
     // Some drivers take passwords in the query.
     let (place, query) = text.split_once('?').map_or((text, ""), |(place, _)| (place, "?<hidden>"));
