@@ -48,11 +48,7 @@ impl Postgres {
     /// # Panics
     /// When it does not start.
     pub fn start_with(flavour: Flavour, settings: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("postgres").tempdir().expect("a folder");
-        let user = user();
-        if let Some(user) = user {
-            process::run("chown", &[user, &folder.path().display().to_string()], None);
-        }
+        let (folder, user) = (folder(), user());
         let data = folder.path().join("data").display().to_string();
         let arguments =
             ["-D", &data, "-U", "app", "--auth=trust", "-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"];
@@ -72,9 +68,25 @@ impl Postgres {
             all.extend(of_timescale.map(String::from));
         }
         all.extend(settings.iter().map(|&setting| setting.to_owned()));
-        let port = process::free_port();
-        let process = launch(&data, port, &all, &folder);
-        let mut server = Self { process, folder, port, settings: all };
+        Self::launch(folder, all)
+    }
+
+    /// Starts a standby of this server, which follows it and can only be read.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn standby(&self) -> Self {
+        let folder = folder();
+        let (url, data) = (self.url("postgres"), folder.path().join("data").display().to_string());
+        let arguments = ["-d", &url, "-D", &data, "-R", "-X", "stream", "--checkpoint=fast", "--no-sync"];
+        process::run(&format!("{BIN}/pg_basebackup"), &arguments, user());
+        Self::launch(folder, self.settings.clone())
+    }
+
+    fn launch(folder: tempfile::TempDir, settings: Vec<String>) -> Self {
+        let (data, port) = (folder.path().join("data").display().to_string(), process::free_port());
+        let process = launch(&data, port, &settings, &folder);
+        let mut server = Self { process, folder, port, settings };
         server.wait();
         server
     }
@@ -148,9 +160,11 @@ impl Postgres {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    /// Kills it as a power failure would: the whole process group of the server.
+    /// Kills it as a power failure would: all of its processes, so that none ends its work on the way.
     pub fn kill(&mut self) {
+        let sessions = process::children(self.process.id());
         self.process.kill();
+        process::kill_all(&sessions);
     }
 
     /// Starts it again on the same folder and port.
@@ -158,8 +172,8 @@ impl Postgres {
     /// # Panics
     /// When it does not start.
     pub fn restart(&mut self) {
-        self.process.kill();
-        // Its children see the end of the server and leave a moment later; a new one waits for them.
+        self.kill();
+        // Nothing of it is left, so its lock means nothing.
         let pid = self.folder.path().join("data/postmaster.pid");
         let _ = std::fs::remove_file(pid);
         self.process =
@@ -180,6 +194,15 @@ impl Postgres {
             asked.is_ok_and(|output| output.status.success())
         });
     }
+}
+
+/// A new folder that the server may write.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("postgres").tempdir().expect("a folder");
+    if let Some(user) = user() {
+        process::run("chown", &[user, &folder.path().display().to_string()], None);
+    }
+    folder
 }
 
 fn launch(data: &str, port: u16, settings: &[String], folder: &tempfile::TempDir) -> Process {

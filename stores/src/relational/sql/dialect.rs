@@ -9,7 +9,7 @@ use crate::{
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::{
     Condition, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, SqlxError,
-    SqlxSqliteError, Statement, TransactionOptions,
+    SqlxSqliteError, Statement, TransactionOptions, Value as SqlValue,
     sea_query::{Expr, ExprTrait, Func, JoinType, Query, SelectStatement},
     sqlx::{
         error::{DatabaseError, ErrorKind as SqlxKind},

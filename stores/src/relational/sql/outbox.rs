@@ -9,7 +9,7 @@ use crate::{Result, relational::Settlement};
 use chrono::{DateTime, SubsecRound, Utc};
 use entity::outbox_entry::{Column, Entity, Model, Target};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
     sea_query::{Expr, ExprTrait, Query},
 };
 
@@ -29,7 +29,7 @@ pub(super) async fn due(reader: &Session, target: Target, limit: u32, now: DateT
         .filter(Expr::not_exists(older_waits))
         .order_by_asc(Column::Sequence)
         .limit(u64::from(limit));
-    let statement = dialect::limited(reader.get_database_backend(), due.as_query());
+    let statement = dialect::limited(reader.get_database_backend(), &QueryTrait::into_query(due));
     Entity::find().from_raw_sql(statement).all(reader).await.map_err(fault::database)
 }
 
