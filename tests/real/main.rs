@@ -4,6 +4,7 @@
 
 mod postgres_audit;
 mod postgres_billing;
+mod postgres_faults;
 mod postgres_migrations;
 mod postgres_opening;
 mod postgres_outbox;

@@ -84,7 +84,7 @@ pub fn fill(server: &Postgres, database: &str) {
     );
     insert(
         "api_key",
-        500,
+        ROWS,
         &format!("id, organization_id, name, prefix, hash, role, {stamped}"),
         &format!("{}, {org}, 'key', 'chim', 'hash' || n, 'ADMIN', {stamps}", own("api_key")),
     );

@@ -66,6 +66,37 @@ impl Drop for Process {
     }
 }
 
+/// The processes that a process has started and that still run.
+pub fn children(of: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("/proc");
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    numbers.filter(|process| stat(*process).is_some_and(|(state, parent)| state != "Z" && parent == of)).collect()
+}
+
+/// Kills processes that are nobody's children any more, and waits for their end.
+///
+/// # Panics
+/// When one does not end.
+pub fn kill_all(processes: &[u32]) {
+    for process in processes {
+        // One that has ended by itself is fine.
+        let _ = Command::new("kill").args(["-KILL", &process.to_string()]).stderr(Stdio::null()).status();
+    }
+    let begun = Instant::now();
+    while processes.iter().any(|process| stat(*process).is_some_and(|(state, _)| state != "Z")) {
+        assert!(begun.elapsed() < PATIENCE, "a killed process does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The state and the parent of a process.
+fn stat(process: u32) -> Option<(String, u32)> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name of the program stands in parentheses and may hold anything.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
+
 fn spawn(command: Command) -> Child {
     static STARTER: std::sync::OnceLock<mpsc::Sender<(Command, mpsc::Sender<Child>)>> = std::sync::OnceLock::new();
     let starter = STARTER.get_or_init(|| {

@@ -16,7 +16,7 @@ use ::redis::{
     Msg, RedisResult,
     aio::{PubSubSink, PubSubStream},
 };
-use futures_util::{StreamExt, stream, stream::BoxStream};
+use futures_util::{FutureExt, StreamExt, stream, stream::BoxStream};
 use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet},
@@ -98,7 +98,7 @@ impl Topics {
     /// Events of a channel from now on.
     pub(super) async fn subscribe(&self, channel: String) -> Result<BoxStream<'static, LiveEvent>> {
         let (heard, answer) = oneshot::channel();
-        let subscription = {
+        let mut subscription = {
             let mut senders = self.senders.lock();
             let sender = senders.entry(channel.clone()).or_insert_with(|| broadcast::channel(CAPACITY).0);
             let events = sender.subscribe();
@@ -108,6 +108,8 @@ impl Topics {
         };
         let answer = timeout(SUBSCRIBE_WITHIN, answer).await.map_err(|_| fault::late())?;
         answer.map_err(|_| fault::late())??;
+        // From now on: what others heard meanwhile was published before.
+        subscription.events = subscription.events.resubscribe();
         let events = stream::unfold(subscription, |mut subscription| async {
             loop {
                 match subscription.events.recv().await {
@@ -221,11 +223,16 @@ impl Listener {
                     None => return End::Closed,
                     Some(Ask::Listen(channel, heard)) => {
                         let done = if self.wanted.contains(&channel) {
-                            Ok(())
+                            within(sink.ping::<::redis::Value>()).await.map(drop)
                         } else {
                             within(sink.subscribe(&channel)).await
                         };
                         self.wanted.insert(channel);
+                        // The server answers in order: what was published before lies here by now, and belongs to
+                        // those who came before.
+                        while let Some(Some(message)) = stream.next().now_or_never() {
+                            self.pass_on(&message);
+                        }
                         let failed = done.is_err();
                         let _ = heard.send(done);
                         if failed {

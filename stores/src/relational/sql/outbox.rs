@@ -41,7 +41,7 @@ pub(super) async fn due(reader: &Session, target: Target, limit: u32, now: DateT
         .filter(Expr::not_exists(older_waits))
         .order_by_asc(Column::Sequence)
         .limit(u64::from(limit));
-    let statement = dialect::limited(reader.get_database_backend(), due.as_query());
+    let statement = dialect::limited(reader.get_database_backend(), &QueryTrait::into_query(due));
     Entity::find().from_raw_sql(statement).all(reader).await.map_err(fault::database)
 }
 
