@@ -8,7 +8,7 @@
 use crate::redis_store::{QUEUE, child, held_by, open, scope, task};
 use chimera_stores::{
     ErrorKind,
-    episodic::{Episodic, Held, Outcome, Task, TaskState},
+    episodic::{Episodic, Held, Outcome, ReserveRequest, Task, TaskState},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
@@ -105,13 +105,20 @@ impl Worker {
         let held: Vec<Held> = tasks.iter().map(held_by).collect();
         let done = |held: &Held| (*held, Outcome::Complete { result: Some(serde_json::json!(held.token)) });
         let outcomes: Vec<(Held, Outcome)> = held.iter().map(done).collect();
-        let settled = self.store.settle(&scope(), &outcomes).await.unwrap();
+        // With the next reservation in one round trip, or alone.
+        let (settled, next) = if self.rng.random_bool(0.7) {
+            let (queue, worker) = (QUEUE.to_owned(), self.name.clone());
+            let next = ReserveRequest { queue, worker, count: BATCH, lease: LEASE };
+            self.store.settle_and_reserve(&scope(), &outcomes, &next).await.unwrap()
+        } else {
+            (self.store.settle(&scope(), &outcomes).await.unwrap(), Vec::new())
+        };
         write(held.iter().zip(settled).map(|(held, settled)| match settled {
             Ok(task) => format!("done {} {} {}", held.task_id, held.token, task.updated_at.timestamp_micros()),
             Err(error) if error.kind() == ErrorKind::Conflict => format!("refused {} {}", held.task_id, held.token),
             Err(error) => panic!("{error:?}"),
         }));
-        Vec::new()
+        next
     }
 }
 
