@@ -329,7 +329,7 @@ async fn a_server_that_only_reads_still_reads() {
 async fn a_standby_reads_and_refuses_to_write() {
     let Some(primary) = postgres() else { return };
     let (_, own) = prepared(&primary, "pair", 4).await;
-    let mut standby = primary.standby();
+    let mut standby = primary.replica();
     let url = format!("postgres://{OWNER}@127.0.0.1:{}/pair", standby.port());
     let store = handle(&url, 4).await;
     assert!(read(&store, &own).await.unwrap(), "what the primary wrote before is here");

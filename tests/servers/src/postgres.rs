@@ -1,7 +1,7 @@
 //! PostgreSQL 15, with or without TimescaleDB preloaded.
 
 use crate::process::{self, Process};
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 const TIMESCALE: &str = "/usr/share/postgresql/15/extension/timescaledb.control";
@@ -48,7 +48,11 @@ impl Postgres {
     /// # Panics
     /// When it does not start.
     pub fn start_with(flavour: Flavour, settings: &[&str]) -> Self {
-        let (folder, user) = (folder(), user());
+        let folder = tempfile::Builder::new().prefix("postgres").tempdir().expect("a folder");
+        let user = user();
+        if let Some(user) = user {
+            process::run("chown", &[user, &folder.path().display().to_string()], None);
+        }
         let data = folder.path().join("data").display().to_string();
         let arguments =
             ["-D", &data, "-U", "app", "--auth=trust", "-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"];
@@ -68,25 +72,31 @@ impl Postgres {
             all.extend(of_timescale.map(String::from));
         }
         all.extend(settings.iter().map(|&setting| setting.to_owned()));
-        Self::launch(folder, all)
+        let port = process::free_port();
+        let process = launch(&data, port, &all, &folder);
+        let mut server = Self { process, folder, port, settings: all };
+        server.wait();
+        server
     }
 
-    /// Starts a standby of this server, which follows it and can only be read.
+    /// Starts a streaming replica of this server: everything it holds, read-only, on a port of its own.
     ///
     /// # Panics
     /// When it does not start.
-    pub fn standby(&self) -> Self {
-        let folder = folder();
-        let (url, data) = (self.url("postgres"), folder.path().join("data").display().to_string());
-        let arguments = ["-d", &url, "-D", &data, "-R", "-X", "stream", "--checkpoint=fast", "--no-sync"];
-        process::run(&format!("{BIN}/pg_basebackup"), &arguments, user());
-        Self::launch(folder, self.settings.clone())
-    }
-
-    fn launch(folder: tempfile::TempDir, settings: Vec<String>) -> Self {
-        let (data, port) = (folder.path().join("data").display().to_string(), process::free_port());
-        let process = launch(&data, port, &settings, &folder);
-        let mut server = Self { process, folder, port, settings };
+    pub fn replica(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("replica").tempdir().expect("a folder");
+        if let Some(user) = user() {
+            process::run("chown", &[user, &folder.path().display().to_string()], None);
+        }
+        let data = folder.path().join("data").display().to_string();
+        // It writes down where the primary is, and that this is a standby of it.
+        let from = self.port.to_string();
+        let copy =
+            ["-h", "127.0.0.1", "-p", &from, "-U", "app", "-D", &data, "-R", "-X", "stream", "-c", "fast", "--no-sync"];
+        process::run(&format!("{BIN}/pg_basebackup"), &copy, user());
+        let port = process::free_port();
+        let process = launch(&data, port, &self.settings, &folder);
+        let mut server = Self { process, folder, port, settings: self.settings.clone() };
         server.wait();
         server
     }
@@ -173,12 +183,27 @@ impl Postgres {
     /// When it does not start.
     pub fn restart(&mut self) {
         self.kill();
-        // Nothing of it is left, so its lock means nothing.
         let pid = self.folder.path().join("data/postmaster.pid");
         let _ = std::fs::remove_file(pid);
-        self.process =
-            launch(&self.folder.path().join("data").display().to_string(), self.port, &self.settings, &self.folder);
+        let data = self.folder.path().join("data").display().to_string();
+        // Children of the killed server see its end and leave a moment later. A new server refuses to start as long as
+        // one of them holds the old shared memory.
+        for _ in 0..50 {
+            self.process = launch(&data, self.port, &self.settings, &self.folder);
+            while self.process.runs() {
+                if self.answers() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
         self.wait();
+    }
+
+    /// A setting that holds from the next restart on, such as `shared_preload_libraries=`.
+    pub fn set(&mut self, setting: &str) {
+        self.settings.push(setting.to_owned());
     }
 
     /// Sends the server a signal, such as `STOP` or `CONT`.
@@ -186,29 +211,56 @@ impl Postgres {
         self.process.signal(name);
     }
 
+    /// Stops every process of the server in its tracks, until what is answered is dropped: connections stay open and
+    /// nothing comes back.
+    ///
+    /// # Panics
+    /// When the server is gone.
+    pub fn freeze(&self) -> Frozen {
+        let children = self.sql("postgres", "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
+        let mut processes: Vec<String> = children.lines().map(str::to_owned).collect();
+        processes.push(self.process.id().to_string());
+        for process in &processes {
+            process::run("kill", &["-STOP", process], None);
+        }
+        Frozen { processes }
+    }
+
     fn wait(&mut self) {
         let url = self.url("postgres");
         let log = self.folder.path().join("log");
-        process::wait(&mut self.process, &log, || {
-            let asked = Command::new(format!("{BIN}/psql")).args(["-XAtq", "-d", &url, "-c", "SELECT 1"]).output();
-            asked.is_ok_and(|output| output.status.success())
-        });
+        process::wait(&mut self.process, &log, || answers(&url));
+    }
+
+    fn answers(&self) -> bool {
+        answers(&self.url("postgres"))
     }
 }
 
-/// A new folder that the server may write.
-fn folder() -> tempfile::TempDir {
-    let folder = tempfile::Builder::new().prefix("postgres").tempdir().expect("a folder");
-    if let Some(user) = user() {
-        process::run("chown", &[user, &folder.path().display().to_string()], None);
+/// The processes of a server that stands still.
+#[derive(Debug)]
+pub struct Frozen {
+    processes: Vec<String>,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for process in &self.processes {
+            // One that was killed meanwhile is gone.
+            let _ = Command::new("kill").args(["-CONT", process]).status();
+        }
     }
-    folder
 }
 
 fn launch(data: &str, port: u16, settings: &[String], folder: &tempfile::TempDir) -> Process {
     let mut arguments = vec!["-D".to_owned(), data.to_owned(), "-p".to_owned(), port.to_string()];
     arguments.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), setting.clone()]));
     Process::start(&format!("{BIN}/postgres"), &arguments, user(), &folder.path().join("log"))
+}
+
+fn answers(url: &str) -> bool {
+    let asked = Command::new(format!("{BIN}/psql")).args(["-XAtq", "-d", url, "-c", "SELECT 1"]).output();
+    asked.is_ok_and(|output| output.status.success())
 }
 
 /// PostgreSQL does not run as root.
