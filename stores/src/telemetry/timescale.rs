@@ -32,11 +32,12 @@ mod policies;
 mod retention;
 mod rollups;
 mod schema;
+mod shared;
 mod statistics;
 
 use super::{
     Aggregate, Appended, Capabilities, EventPageQuery, Job, Policies, RankKey, Ranking, RankingQuery, RenderEvent,
-    Resolution, RollUp, STORE, Stats, StatsQuery, Storage, TelemetryAdapter, TimeRange,
+    STORE, Stats, StatsQuery, Storage, TelemetryAdapter, TimeRange,
     groups::{self, Group, Kind, PageKey, RankingKey, StatsKey},
     histogram, stats as arithmetic,
 };
@@ -47,30 +48,24 @@ use crate::{
 };
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use connect::{Flavour, Pools, Server};
+use connect::Flavour;
 use fault::{failed, refused};
 use futures_util::future::try_join_all;
 use ingest::Ingest;
 use parking_lot::Mutex;
-use plan::{Kept, Plan, Segment};
-use rollups::{Chores, Locks};
-use schema::Level;
+use plan::{Kept, Plan};
 use sea_orm::sqlx;
+use shared::{Extent, Shared, WORK_EVERY};
 use statistics::{By, Question};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU64, Ordering},
 };
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// Events of one append: one COPY of some 2 MB.
 const MAX_APPEND: usize = 10_000;
-/// How often the worker looks for what is to be done.
-const WORK_EVERY: Duration = Duration::from_secs(30);
 
 /// How the store is used.
 #[derive(Clone, Debug)]
@@ -87,21 +82,6 @@ impl Default for TimescaleSettings {
     fn default() -> Self {
         Self { schema: "chimera_telemetry".to_owned(), pool: 16, policies: Policies::default() }
     }
-}
-
-/// What the store and its worker share.
-struct Shared {
-    pools: Pools,
-    place: String,
-    server: Server,
-    flavour: Flavour,
-    settings: TimescaleSettings,
-    locks: Locks,
-    clock: Arc<dyn Clock>,
-    /// As `state` said last: the oldest time from which events are kept.
-    raw_from: AtomicI64,
-    worked: Mutex<Option<DateTime<Utc>>>,
-    failures: AtomicU64,
 }
 
 /// Telemetry in PostgreSQL.
@@ -147,7 +127,7 @@ impl TimescaleTelemetry {
             failures: AtomicU64::new(0),
         });
         shared.set_up().await?;
-        let worker = tokio::spawn(work(shared.clone()));
+        let worker = tokio::spawn(shared::work(shared.clone()));
         Ok(Self { shared, ingest, worker })
     }
 
@@ -212,15 +192,6 @@ impl TimescaleTelemetry {
 type Answer<T> = (Arc<T>, Extent);
 type Entries = Vec<(RankKey, Aggregate)>;
 
-/// What an answer says about itself.
-#[derive(Clone, Copy)]
-struct Extent {
-    resolution: Resolution,
-    fresh_to: DateTime<Utc>,
-    available_from: DateTime<Utc>,
-    percentile_error: f64,
-}
-
 fn check_name(schema: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let ours = schema.starts_with(|c: char| c.is_ascii_lowercase()) && schema.chars().all(plain) && schema.len() <= 48;
@@ -235,147 +206,6 @@ fn plan_of(kind: Kind, range: &TimeRange, edges: &[DateTime<Utc>], kept: &Kept) 
     let edges: Vec<i64> = edges.iter().map(DateTime::timestamp_micros).collect();
     // Roll-ups know no videos.
     plan::plan(arithmetic::range_micros(range), &edges, kind != Kind::Video, kept)
-}
-
-/// What the worker does until the store is dropped.
-async fn work(shared: Arc<Shared>) {
-    loop {
-        // Not in step with other processes.
-        let jitter = Duration::from_millis(rand::random_range(0..5_000));
-        tokio::time::sleep(WORK_EVERY + jitter).await;
-        match shared.work(false).await {
-            Ok(0) => {}
-            Ok(hours) => tracing::debug!(hours, "telemetry was rolled up"),
-            Err(error) => {
-                shared.failures.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(error = %error.chain(), "telemetry could not be rolled up; it will be tried again");
-            }
-        }
-    }
-}
-
-impl Shared {
-    /// What has to be right before the first call.
-    async fn set_up(&self) -> Result<()> {
-        let chores = Chores::begin(&self.pools.chores, self.locks, self.flavour, true).await?;
-        let Some(mut chores) = chores else { return Ok(()) };
-        match self.flavour {
-            Flavour::Timescale => policies::apply(&mut chores, &self.settings.schema, &self.settings.policies).await?,
-            Flavour::Plain => retention::make_partitions(&mut chores, self.clock.now()).await?,
-        }
-        chores.end().await;
-        self.look_up_raw_from().await.map(drop)
-    }
-
-    async fn look_up_raw_from(&self) -> Result<i64> {
-        let query = sqlx::query_scalar("SELECT raw_from FROM state");
-        let raw_from: i64 = query.fetch_one(&self.pools.chores).await.map_err(failed)?;
-        self.raw_from.store(raw_from, Ordering::Relaxed);
-        Ok(raw_from)
-    }
-
-    /// Rolls up the hours that have ended, makes partitions, drops old roll-ups.
-    async fn work(&self, wait: bool) -> Result<u64> {
-        self.look_up_raw_from().await?;
-        let chores = Chores::begin(&self.pools.chores, self.locks, self.flavour, wait).await?;
-        let Some(mut chores) = chores else { return Ok(0) };
-        let now = self.clock.now();
-        let hour = Level::Hour.width();
-        let hours = chores.refresh(now.timestamp_micros().div_euclid(hour) * hour).await?;
-        if self.flavour == Flavour::Plain {
-            retention::make_partitions(&mut chores, now).await?;
-            retention::drop_roll_ups(&mut chores, &self.settings.policies, now).await?;
-        }
-        chores.end().await;
-        *self.worked.lock() = Some(now);
-        Ok(hours)
-    }
-
-    async fn retain(&self, before: i64) -> Result<u64> {
-        let chores = Chores::begin(&self.pools.chores, self.locks, self.flavour, true).await?;
-        let Some(mut chores) = chores else { return Ok(0) };
-        let removed = retention::remove(&mut chores, self.flavour, before).await?;
-        chores.end().await;
-        self.raw_from.fetch_max(before, Ordering::Relaxed);
-        Ok(removed)
-    }
-
-    /// The oldest event that is accepted now.
-    fn earliest(&self) -> Option<DateTime<Utc>> {
-        let retain = self.settings.policies.retain_raw;
-        let by_age = retain.and_then(|retain| self.clock.now().checked_sub_signed(retain));
-        let raw_from = self.raw_from.load(Ordering::Relaxed);
-        let removed = (raw_from > i64::MIN).then(|| pages::instant(raw_from));
-        by_age.max(removed)
-    }
-
-    /// What is kept, as far as these questions need to know: recent short ranges are answered from events alone.
-    async fn kept(&self, ranges: impl Iterator<Item = (Kind, TimeRange)>) -> Result<Kept> {
-        let mut around: Option<Segment> = None;
-        let known = self.raw_from.load(Ordering::Relaxed);
-        let (policies, now) = (&self.settings.policies, self.clock.now());
-        let recent = Kept::new(known, Vec::new(), policies, now);
-        for (kind, range) in ranges {
-            let (from, to) = arithmetic::range_micros(&range);
-            if plan::plan((from, to), &[], kind != Kind::Video, &recent).resolution() > Resolution::Raw {
-                let (low, high) = around.unwrap_or((from, to));
-                around = Some((low.min(from), high.max(to)));
-            }
-        }
-        let Some(around) = around else { return Ok(recent) };
-        let (raw_from, stale) = rollups::kept(&self.pools.calls, around).await?;
-        self.raw_from.fetch_max(raw_from, Ordering::Relaxed);
-        Ok(Kept::new(raw_from, stale, policies, now))
-    }
-
-    fn extent(&self, range: &TimeRange, plan: &Plan) -> Extent {
-        let resolution = plan.resolution();
-        let exact = resolution == Resolution::Raw;
-        let (from, to) = arithmetic::range_micros(range);
-        let available_from = match plan.available_from {
-            available if available <= from => range.from,
-            available if available >= to => range.to,
-            available => arithmetic::time(available),
-        };
-        Extent {
-            resolution,
-            fresh_to: self.clock.now().min(range.to),
-            available_from,
-            percentile_error: if exact { 0.0 } else { histogram::ALPHA },
-        }
-    }
-
-    async fn bytes(&self, table: &str) -> Result<Option<u64>> {
-        let timescale = self.flavour == Flavour::Timescale && table != "event_ids";
-        let sql = match (timescale, table) {
-            (true, _) => "SELECT hypertable_size($1::text::regclass)",
-            (false, "events") => {
-                "SELECT sum(pg_total_relation_size(inhrelid))::bigint FROM pg_inherits \
-                 WHERE inhparent = $1::text::regclass"
-            }
-            (false, _) => "SELECT pg_total_relation_size($1::text::regclass)",
-        };
-        let query = sqlx::query_scalar(sql).bind(table);
-        let bytes: Option<i64> = query.fetch_one(&self.pools.calls).await.map_err(failed)?;
-        Ok(bytes.and_then(|bytes| u64::try_from(bytes).ok()))
-    }
-
-    async fn roll_ups(&self) -> Result<Vec<RollUp>> {
-        let stale = rollups::oldest_stale(&self.pools.calls).await?;
-        let now = self.clock.now();
-        let policies = &self.settings.policies;
-        let mut found = Vec::new();
-        for level in Level::ALL {
-            let (resolution, retain) = match level {
-                Level::Minute => (Resolution::Minute, policies.retain_minutes),
-                Level::Hour => (Resolution::Hour, policies.retain_hours),
-                Level::Day => (Resolution::Day, None),
-            };
-            let fresh_to = Some(stale.map_or(now, |stale| stale.min(now)));
-            found.push(RollUp { resolution, retain, fresh_to, bytes: self.bytes(level.table()).await? });
-        }
-        Ok(found)
-    }
 }
 
 #[async_trait]
