@@ -136,11 +136,8 @@ impl Raw {
             .iter()
             .map(|setting| {
                 let (value, origin) = self.get(setting);
-                let shown = if setting.is_secret() && !value.is_empty() {
-                    "<hidden>".to_owned()
-                } else {
-                    without_credentials(value)
-                };
+                let secret = setting.is_secret() && !value.is_empty();
+                let shown = if secret { "<hidden>".to_owned() } else { without_credentials(value) };
                 (setting.key, shown, origin)
             })
             .collect()
@@ -430,14 +427,14 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// A URL without its user and password, which belong in no message.
+/// A URL without its user and password, which belong in no message, nor its query, where some drivers take them.
 fn without_credentials(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    // A password may hold an unescaped slash or at sign, and some drivers take one in the query as well.
-    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?<hidden>"));
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://<hidden>@{host}{query}"),
-        None => format!("{scheme}://{rest}{query}"),
+    let plain = rest.split(['?', '#']).next().unwrap_or_default();
+    // A password may hold an unescaped slash or at sign: what follows the last at sign is the host.
+    match plain.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://<hidden>@{host}"),
+        None => format!("{scheme}://{plain}"),
     }
 }
 
@@ -521,7 +518,11 @@ mod tests {
             ("", Some(("CHIMERA_SERVER_LISTEN", "8080")), vec!["server.listen", "\"8080\"", "127.0.0.1:8080"]),
             ("", Some(("CHIMERA_LIMITS_MAX_DEPTH", "0")), vec!["limits.max_depth", "from 1 to 64"]),
             ("", Some(("CHIMERA_OUTBOX_WAIT", "1y")), vec!["outbox.wait", "500ms"]),
-            ("", Some(("CHIMERA_MEMORY_URL", "weaviate://a:pw@h/d")), vec!["memory.url", "later release", "embedded:"]),
+            (
+                "",
+                Some(("CHIMERA_RELATIONAL_URL", "mysql://a:pw@h/d")),
+                vec!["relational.url", "not a place", "sqlite:PATH", "postgres://"],
+            ),
             (
                 "",
                 Some(("CHIMERA_SERVER_CORS_ORIGINS", "https://a.example/")),

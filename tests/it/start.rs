@@ -252,14 +252,14 @@ fn secrets_are_shown_nowhere() {
     ]);
     assert!(!line.contains(short), "{line}");
     let line = place
-        .run_with(&["config", "check"], &[("CHIMERA_MEMORY_URL", "weaviate://ada:pa55word@db/chimera")])
-        .refused(&["memory.url", "later release"]);
+        .run_with(&["config", "check"], &[("CHIMERA_RELATIONAL_URL", "mysql://ada:pa55word@db/chimera")])
+        .refused(&["relational.url", "not a place"]);
     assert!(!line.contains("pa55word"), "{line}");
-    let url = "postgres://ada:pa55/w0rd@db/chimera?password=pa55";
+    let url = "postgres://ada:pa55/w@rd@db/chimera?password=pa55word";
     let servers = [("CHIMERA_RELATIONAL_URL", url), ("CHIMERA_RELATIONAL_REPLICA_URL", url)];
     let shown = place.run_with(&["config", "show"], &servers).good();
-    assert_eq!(shown.matches("postgres://<hidden>@db/chimera?<hidden>").count(), 2, "{shown}");
-    assert!(!shown.contains("pa55") && !shown.contains("w0rd"), "{shown}");
+    assert_eq!(shown.matches("postgres://<hidden>@db/chimera").count(), 2, "{shown}");
+    assert!(!shown.contains("pa55"), "{shown}");
 }
 
 #[test]

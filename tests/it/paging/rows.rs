@@ -177,8 +177,8 @@ impl Parents {
             persona_id: Some(self.persona_id),
             kind: billing_record::Kind::Api,
             amount_minor,
-            // A budget binds charges of its own currency, and these grow beyond any.
-            currency: "CHF".to_owned(),
+            // Not the currency of the campaign's budget, which would not cover it.
+            currency: "EUR".to_owned(),
             description: None,
             occurred_at,
             created_at: self.now,
