@@ -91,6 +91,7 @@ impl Progress {
 struct Inner {
     stores: Stores,
     clock: Arc<dyn Clock>,
+    poll: Duration,
     wake: [Notify; 2],
     sizes: [AtomicU32; 2],
     progress: Mutex<Progress>,
@@ -103,8 +104,13 @@ pub struct Relay(Arc<Inner>);
 impl Relay {
     /// A relay over these stores; it does nothing until [`Relay::run`] or [`Relay::drain`].
     pub fn new(stores: Stores, clock: Arc<dyn Clock>) -> Self {
+        Self::polling_every(POLL, stores, clock)
+    }
+
+    /// The same with another time between two looks that nothing asked for.
+    pub fn polling_every(poll: Duration, stores: Stores, clock: Arc<dyn Clock>) -> Self {
         let (wake, sizes) = ([Notify::new(), Notify::new()], [FIRST_BATCH, FIRST_BATCH].map(AtomicU32::new));
-        Self(Arc::new(Inner { stores, clock, wake, sizes, progress: Mutex::default() }))
+        Self(Arc::new(Inner { stores, clock, poll, wake, sizes, progress: Mutex::default() }))
     }
 
     /// Starts both loops, and a third one that listens when the store can tell of other processes; they end when the
@@ -190,8 +196,8 @@ impl Relay {
             }
             match self.0.wake.get(index) {
                 // Waking and polling are the same: there may be something to do.
-                Some(wake) => drop(tokio::time::timeout(POLL, wake.notified()).await),
-                None => tokio::time::sleep(POLL).await,
+                Some(wake) => drop(tokio::time::timeout(self.0.poll, wake.notified()).await),
+                None => tokio::time::sleep(self.0.poll).await,
             }
         }
     }

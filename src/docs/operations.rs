@@ -127,10 +127,10 @@
 //! included. A request with the header `X-Chimera-Fresh` (any value) sees all of them. Mutations, the look-up of API
 //! keys, the outbox, imports and everything else that runs without a request always ask the primary.
 //!
-//! The replica is measured by the primary's log every second or so, on a connection of its own to either server. When it is further behind than the bound, does not
-//! answer, or turns out to be no replica of that database, the primary serves its reads, and the log says so once;
-//! `chimera doctor` says why. It may be taken away and brought back at any time. When the primary is away, the replica
-//! serves queries until nobody knows any more how old it is: as long as the bound.
+//! The replica is measured by the primary's log every second or so, on a connection of its own to either server. When it
+//! is further behind than the bound, does not answer, or turns out to be no replica of that database, the primary serves
+//! its reads, and the log says so once; `chimera doctor` says why. It may be taken away and brought back at any time.
+//! When the primary is away, the replica serves queries until nobody knows any more how old it is: as long as the bound.
 //!
 //! # Housekeeping
 //!
