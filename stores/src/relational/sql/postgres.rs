@@ -148,7 +148,7 @@ fn unreachable(place: &str, error: SqlxError) -> StoreError {
     StoreError::with_source(STORE, ErrorKind::Unavailable, message, error).with_advice(advice)
 }
 
-/// The kind of a failure that is not about a constraint: https://www.postgresql.org/docs/current/errcodes-appendix.html
+/// The kind of a failure that is not about a constraint: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 pub(super) fn failure(error: &dyn DatabaseError) -> (ErrorKind, &'static str) {
     let code = error.code().unwrap_or_default();
     match &*code {
