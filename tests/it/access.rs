@@ -197,7 +197,7 @@ fn field(sdl: &Sdl, field: &async_graphql::parser::types::FieldDefinition, above
         })
         .collect();
     if field.arguments.iter().any(|argument| argument.node.name.node == "first") {
-        arguments.push("first: 100".to_owned());
+        arguments.push("first: 80".to_owned());
     }
     if field.arguments.iter().any(|argument| argument.node.name.node == "facets") {
         arguments.push("facets: [TYPE, TAGS, STATUS, CATEGORY, PLATFORM]".to_owned());

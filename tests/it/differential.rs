@@ -8,7 +8,7 @@ use crate::{
 use serde_json::Value;
 
 /// What may differ: which adapter answers, and how it came by its numbers.
-const OF_THE_ADAPTER: [&str; 4] = ["adapter", "resolution", "freshTo", "percentileError"];
+const OF_THE_ADAPTER: [&str; 5] = ["adapter", "telemetryStorage", "resolution", "freshTo", "percentileError"];
 /// Percentiles from roll-ups are right to one per cent.
 const PERCENTILES: [&str; 3] = ["p50", "p95", "p99"];
 
