@@ -1,7 +1,7 @@
 //! Pages of tasks. Each queue gives its part of a page in order; they are put together here.
 //!
-//! A page of one queue is one round trip. A page of all queues is as many parts as there are queues, in one round trip
-//! too, as long as their payloads are small: what did not fit is read by id for the tasks that are on the page.
+//! Pages of named queues are one round trip, however many. A page of all queues takes a second one, for their names,
+//! and a third where payloads are large: what did not fit is read by id for the tasks that are on the page.
 
 use super::{
     super::{QueueAdapter, Task, TaskPageQuery},
