@@ -26,7 +26,12 @@ impl Address {
 /// Neither user nor password, and no query: some drivers take passwords there.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = self.0.split(['?', '#']).next().unwrap_or_default();
+        let (plain, rest) =
+            self.0.split_at_checked(self.0.find(['?', '#']).unwrap_or(self.0.len())).unwrap_or_default();
+        if rest.contains('@') {
+            // Either may be the end of a password: that of the user, or one in the query.
+            return write!(f, "{}:", self.scheme());
+        }
         match plain.split_once("://") {
             // A password may hold an unescaped slash or at sign: what follows the last at sign is the host.
             Some((scheme, rest)) => {
@@ -53,6 +58,9 @@ mod tests {
             ("postgres://app:pa/s@s@db:5432/chimera?password=x", "postgres://db:5432/chimera"),
             ("redis-cluster://:secret@a:1,b:2", "redis-cluster://a:1,b:2"),
             ("redis://localhost", "redis://localhost"),
+            ("redis://:se?cret@localhost", "redis:"),
+            ("rediss://localhost/1?sslrootcert=/etc/ca.pem", "rediss://localhost/1"),
+            ("postgres://db/chimera?password=a@b", "postgres:"),
         ] {
             let address = Address::new(url);
             assert_eq!(address.to_string(), shown);

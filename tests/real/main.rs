@@ -18,6 +18,7 @@ mod redis_cluster;
 mod redis_faults;
 mod redis_pubsub;
 mod redis_store;
+mod redis_tls;
 mod redis_workers;
 mod rows;
 mod servers;

@@ -1,7 +1,7 @@
 //! Who may do what on the server: passwords, access lists, replicas. What is wrong is told apart at opening, with advice
 //! that helps; what changes while the store is open passes by itself once it is put right.
 
-use crate::redis_store::{PREFIX, RECOVERY, enqueue, fails, open, recovers, refusal, round, scope};
+use crate::redis_store::{PREFIX, RECOVERY, enqueue, everything, fails, open, recovers, refusal, round, scope};
 use chimera_stores::{ErrorKind, StoreError, episodic::Episodic};
 use test_servers::{Redis, RedisCluster, have};
 
@@ -83,19 +83,6 @@ async fn the_rights_that_the_advice_names_are_enough_on_a_cluster() {
     for node in &cluster.nodes {
         assert_eq!(node.cli(&["ACL", "LOG"]).trim(), "", "a call was refused, and the store went on without it");
     }
-}
-
-/// Every call that a user of the store makes.
-async fn everything(store: &Episodic) {
-    round(store).await.unwrap();
-    store.health(&scope()).await.unwrap();
-    store.queues(&scope(), &[]).await.unwrap();
-    let mut events = store.subscribe(&scope(), "tasks").await.unwrap();
-    store.publish(&scope(), "tasks", &serde_json::json!(1)).await.unwrap();
-    let event = tokio::time::timeout(RECOVERY, futures_util::StreamExt::next(&mut events)).await.expect("an event");
-    assert!(event.is_some());
-    assert!(store.session(&scope(), "round", Some(RECOVERY)).await.unwrap().is_some());
-    store.end_session(&scope(), "round").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@ use chimera_stores::{
     Address, ErrorKind, Guard, Result, Scope, Store, SystemClock,
     episodic::{Episodic, Held, NewTask, Outcome, RedisEpisodic, Task, TaskState},
 };
+use futures_util::StreamExt as _;
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,
@@ -82,6 +83,19 @@ pub async fn round(store: &Episodic) -> Result<()> {
     let found = store.tasks(&scope(), &[id]).await?.remove(0);
     assert!(found.is_some(), "{id} was enqueued just now");
     store.publish(&scope(), "round", &serde_json::json!(1)).await
+}
+
+/// Every call that a user of the store makes.
+pub async fn everything(store: &Episodic) {
+    round(store).await.unwrap();
+    store.health(&scope()).await.unwrap();
+    store.queues(&scope(), &[]).await.unwrap();
+    let mut events = store.subscribe(&scope(), "tasks").await.unwrap();
+    store.publish(&scope(), "tasks", &serde_json::json!(1)).await.unwrap();
+    let event = tokio::time::timeout(RECOVERY, events.next()).await.expect("an event");
+    assert!(event.is_some());
+    assert!(store.session(&scope(), "round", Some(RECOVERY)).await.unwrap().is_some());
+    store.end_session(&scope(), "round").await.unwrap();
 }
 
 /// Waits until a [`round`] succeeds, and answers how long that took. All failures before it are store failures with a

@@ -28,6 +28,7 @@ mod queue;
 mod reply;
 mod sessions;
 mod state;
+mod target;
 mod task;
 
 use super::{Capabilities, EpisodicAdapter};

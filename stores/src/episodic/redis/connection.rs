@@ -9,14 +9,14 @@
 use super::{
     fault,
     link::{Connection, Link},
+    target::{Target, no_server},
 };
 use crate::{
     Address, Result,
     error::{ErrorKind, Store, StoreError},
 };
 use ::redis::{
-    Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError,
-    RedisResult, ToRedisArgs, Value,
+    Client, Cmd, ConnectionAddr, Pipeline, RedisError, RedisResult, ToRedisArgs, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
@@ -119,8 +119,7 @@ impl Call {
 /// The server, or the cluster.
 pub(super) struct Server {
     link: Arc<Link>,
-    /// The nodes named in the URL, for connections apart.
-    nodes: Vec<Client>,
+    target: Arc<Target>,
 }
 
 impl Server {
@@ -133,26 +132,22 @@ impl Server {
             // The first provider of the process wins, whoever installs it.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let infos = nodes(address)?;
-        let nodes = infos.iter().map(|info| Client::open(info.clone())).collect::<RedisResult<Vec<_>>>();
-        let nodes = nodes.map_err(fault::of)?;
+        let target = Arc::new(Target::read(address)?);
         let connect = async {
-            let client = nodes.first().cloned().ok_or_else(no_server)?;
-            let connection = if is_cluster(address) {
-                Connection::Cluster(cluster(infos.clone()).await?)
-            } else {
-                let manager = ConnectionManager::new_with_config(client.clone(), patience()).await;
-                Connection::Single(manager.map_err(fault::of)?)
-            };
-            Ok(Link::new(connection, infos, client))
+            if target.is_cluster {
+                return cluster(&target).await.map(Connection::Cluster);
+            }
+            let client = target.nodes.first().cloned().ok_or_else(no_server)?;
+            let manager = ConnectionManager::new_with_config(client, patience()).await;
+            manager.map(Connection::Single).map_err(fault::of)
         };
-        let link = tokio::time::timeout(OPEN_WITHIN, connect).await.map_err(|_| fault::late())??;
-        Ok(Self { link: Arc::new(link), nodes })
+        let connection = tokio::time::timeout(OPEN_WITHIN, connect).await.map_err(|_| fault::late())??;
+        Ok(Self { link: Arc::new(Link::new(connection, target.clone())), target })
     }
 
     /// Whether it is a cluster.
     pub(super) fn is_cluster(&self) -> bool {
-        self.link.is_cluster()
+        self.target.is_cluster
     }
 
     /// Where to listen to messages that are sent through the node that has the key `near`.
@@ -161,7 +156,8 @@ impl Server {
     /// hear two messages in the wrong order, or one from before it came. So whoever listens and whoever sends meet at one
     /// node. Where that one cannot be found or reached, which the odd `attempts` are for, any node named in the URL will do.
     pub(super) async fn listening_node(&self, near: &str, attempts: usize) -> Result<Client> {
-        let named = || self.nodes.get(attempts / 2 % self.nodes.len().max(1)).cloned().ok_or_else(no_server);
+        let named =
+            || self.target.nodes.get(attempts / 2 % self.target.nodes.len().max(1)).cloned().ok_or_else(no_server);
         let (_, Connection::Cluster(connection)) = self.link.present() else { return named() };
         if attempts % 2 == 1 {
             return named();
@@ -278,34 +274,6 @@ fn own_address(list: &str) -> Option<(String, u16)> {
     Some((host.to_owned(), port.parse().ok()?))
 }
 
-fn is_cluster(address: &Address) -> bool {
-    address.scheme().ends_with("-cluster")
-}
-
-/// Where to connect to, from the URL: one server, or the named nodes of a cluster.
-fn nodes(address: &Address) -> Result<Vec<ConnectionInfo>> {
-    let wrong = || fault::wrong("the redis URL is wrong: it is redis://USER:PASSWORD@HOST:PORT/DATABASE");
-    let (scheme, rest) = address.expose().split_once("://").ok_or_else(wrong)?;
-    let scheme = scheme.trim_end_matches("-cluster");
-    let (user, rest) = rest.rsplit_once('@').map_or((String::new(), rest), |(user, rest)| (format!("{user}@"), rest));
-    let (hosts, path) = rest.split_once('/').map_or((rest, ""), |(hosts, path)| (hosts, path));
-    let hosts: Vec<&str> = if is_cluster(address) { hosts.split(',').collect() } else { vec![hosts] };
-    let info = |host: &&str| {
-        if host.is_empty() {
-            return Err(no_server());
-        }
-        // The driver's own words could hold the password.
-        let info = format!("{scheme}://{user}{host}/{path}").into_connection_info().map_err(|_| wrong())?;
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        Ok(info.set_redis_settings(settings))
-    };
-    hosts.iter().map(info).collect()
-}
-
-fn no_server() -> StoreError {
-    fault::wrong("the redis URL names no server")
-}
-
 /// How a connection to one server waits.
 pub(super) fn patience() -> ConnectionManagerConfig {
     ConnectionManagerConfig::new()
@@ -317,9 +285,13 @@ pub(super) fn patience() -> ConnectionManagerConfig {
 }
 
 /// Connects to the nodes of a cluster.
-pub(super) async fn cluster(nodes: Vec<ConnectionInfo>) -> Result<ClusterConnection> {
+pub(super) async fn cluster(target: &Target) -> Result<ClusterConnection> {
     let millis = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-    let client = ClusterClient::builder(nodes)
+    let mut builder = ClusterClient::builder(target.infos());
+    if let Some(certificates) = &target.certificates {
+        builder = builder.certs(certificates.clone());
+    }
+    let client = builder
         .retries(4)
         .min_retry_wait(millis(LEAST_PAUSE))
         .max_retry_wait(millis(MOST_PAUSE))
@@ -358,29 +330,6 @@ fn flat(value: Value) -> String {
 mod tests {
     use super::*;
 
-    fn parsed(url: &str) -> Result<Vec<(String, String, i64)>> {
-        let of = |info: ConnectionInfo| {
-            let settings = info.redis_settings();
-            let user = format!("{}:{}", settings.username().unwrap_or(""), settings.password().unwrap_or(""));
-            (info.addr().to_string(), user, settings.db())
-        };
-        nodes(&Address::new(url)).map(|nodes| nodes.into_iter().map(of).collect())
-    }
-
-    #[test]
-    fn urls_are_read_whole() {
-        let one = |host: &str, user: &str, db| (host.to_owned(), user.to_owned(), db);
-        assert_eq!(parsed("redis://localhost").unwrap(), [one("localhost:6379", ":", 0)]);
-        assert_eq!(parsed("redis://app:p%40ss@db:7000/3").unwrap(), [one("db:7000", "app:p@ss", 3)]);
-        assert_eq!(parsed("rediss://:only@db").unwrap(), [one("db:6379", ":only", 0)]);
-        assert_eq!(
-            parsed("redis-cluster://app:secret@a:1,b:2").unwrap(),
-            [one("a:1", "app:secret", 0), one("b:2", "app:secret", 0)]
-        );
-        let tls = nodes(&Address::new("rediss-cluster://a:1,b:2")).unwrap();
-        assert!(tls.iter().all(|node| matches!(node.addr(), ConnectionAddr::TcpTls { .. })));
-    }
-
     #[test]
     fn a_node_finds_itself_in_a_list() {
         let of = |own: &str| {
@@ -394,16 +343,5 @@ mod tests {
         assert_eq!(own_address(&of("::1:7000@17000,")), address("::1"));
         assert_eq!(own_address(&of(":7000@17000")), None, "it does not know its own address yet");
         assert_eq!(own_address("nonsense"), None);
-    }
-
-    #[test]
-    fn wrong_urls_are_refused_without_their_password() {
-        for url in
-            ["redis:x", "redis://", "redis://app:secret@", "redis-cluster://app:secret@a,,b", "redis://:secret@h:x"]
-        {
-            let error = parsed(url).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Invalid, "{url}");
-            assert!(!error.chain().contains("secret"), "{}", error.chain());
-        }
     }
 }

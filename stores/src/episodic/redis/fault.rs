@@ -3,6 +3,7 @@
 
 use crate::error::{ErrorKind, Store, StoreError};
 use ::redis::{ErrorKind as DriverKind, RedisError};
+use std::{error::Error, sync::Arc};
 
 const STORE: Store = Store::Episodic;
 
@@ -93,6 +94,14 @@ pub(super) fn wrong(message: impl Into<String>) -> StoreError {
     StoreError::invalid(STORE, message)
 }
 
+/// The same with what the system said.
+pub(super) fn wrong_because(
+    message: impl Into<String>,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> StoreError {
+    StoreError::with_source(STORE, ErrorKind::Invalid, message, source)
+}
+
 fn meaning(error: &RedisError) -> Meaning {
     if let Some(meaning) = error.code().and_then(|code| of_code(code, error.detail().unwrap_or_default())) {
         return meaning;
@@ -102,6 +111,7 @@ fn meaning(error: &RedisError) -> Meaning {
     }
     match error.kind() {
         DriverKind::AuthenticationFailed => AUTHENTICATION,
+        DriverKind::Io if let Some(tls) = tls(error) => of_tls(tls),
         DriverKind::Io => (ErrorKind::Unavailable, "the redis server cannot be reached", None),
         DriverKind::ClusterConnectionNotFound => {
             (ErrorKind::Unavailable, "no node of the redis cluster can be reached", None)
@@ -116,6 +126,26 @@ fn meaning(error: &RedisError) -> Meaning {
     }
 }
 
+/// What TLS itself objects to.
+fn tls(error: &RedisError) -> Option<&rustls::Error> {
+    let shared = error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+    shared.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref()
+}
+
+fn of_tls(error: &rustls::Error) -> Meaning {
+    let (message, advice) = match error {
+        rustls::Error::InvalidCertificate(_) => ("the redis server's certificate is not trusted", AUTHORITY),
+        rustls::Error::AlertReceived(_) => ("the redis server refuses the certificate it is shown, or none", SHOWN),
+        _ => ("the redis server does not speak TLS as it should", PLAIN),
+    };
+    (ErrorKind::Unavailable, message, Some(advice))
+}
+
+const AUTHORITY: &str = "name the authority that it comes from by sslrootcert=FILE in the query of episodic.url, and the \
+                         server as its certificate does";
+const SHOWN: &str =
+    "name a certificate and key that it accepts by sslcert=FILE and sslkey=FILE in the query of episodic.url";
+const PLAIN: &str = "check that the port of episodic.url is the one for TLS";
 const AUTHENTICATION: Meaning =
     (ErrorKind::Unavailable, "the redis server refuses the user or password", Some(PASSWORD));
 const FORBIDDEN: Meaning =

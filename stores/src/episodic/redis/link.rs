@@ -12,9 +12,10 @@
 use super::{
     connection::{CONNECT_WITHIN, OPEN_WITHIN, cluster, patience},
     fault::{self, Doubt},
+    target::Target,
 };
 use crate::Result;
-use ::redis::{Client, ConnectionInfo, RedisError, aio::ConnectionManager, cluster_async::ClusterConnection};
+use ::redis::{RedisError, aio::ConnectionManager, cluster_async::ClusterConnection};
 use parking_lot::{Mutex, RwLock};
 use std::{
     sync::Arc,
@@ -40,15 +41,14 @@ pub(super) enum Connection {
 pub(super) struct Link {
     /// Counted, so that of all calls that failed on one connection only the first leaves it.
     present: RwLock<(u64, Connection)>,
-    nodes: Vec<ConnectionInfo>,
-    client: Client,
+    target: Arc<Target>,
     left_at: Mutex<Instant>,
 }
 
 impl Link {
     /// The link that begins with this connection.
-    pub(super) fn new(connection: Connection, nodes: Vec<ConnectionInfo>, client: Client) -> Self {
-        Self { present: RwLock::new((0, connection)), nodes, client, left_at: Mutex::new(Instant::now()) }
+    pub(super) fn new(connection: Connection, target: Arc<Target>) -> Self {
+        Self { present: RwLock::new((0, connection)), target, left_at: Mutex::new(Instant::now()) }
     }
 
     /// The connection in use and its number.
@@ -56,15 +56,10 @@ impl Link {
         self.present.read().clone()
     }
 
-    /// Whether it leads to a cluster.
-    pub(super) fn is_cluster(&self) -> bool {
-        matches!(self.present.read().1, Connection::Cluster(_))
-    }
-
     /// Leaves connection `number` if one of these failures gives reason to.
     pub(super) fn judge<'a>(self: &Arc<Self>, number: u64, failures: impl Iterator<Item = &'a RedisError>) {
         let Some(doubt) = failures.filter_map(fault::doubt).max() else { return };
-        match self.is_cluster() {
+        match self.target.is_cluster {
             false => self.leave(number, doubt),
             // Of anything else its driver takes care.
             true if doubt == Doubt::Silent => self.renew(number),
@@ -79,7 +74,9 @@ impl Link {
         }
         *left_at = Instant::now();
         // It connects when it is first used.
-        if let Ok(manager) = ConnectionManager::new_lazy_with_config(self.client.clone(), patience()) {
+        let client = self.target.nodes.first().cloned();
+        let manager = client.map(|client| ConnectionManager::new_lazy_with_config(client, patience()));
+        if let Some(Ok(manager)) = manager {
             self.replace(number, Connection::Single(manager));
         }
     }
@@ -101,7 +98,7 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<ClusterConnection> {
-        timeout(OPEN_WITHIN, cluster(self.nodes.clone())).await.map_err(|_| fault::late())?
+        timeout(OPEN_WITHIN, cluster(&self.target)).await.map_err(|_| fault::late())?
     }
 
     fn replace(&self, number: u64, connection: Connection) {
