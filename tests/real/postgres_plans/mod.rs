@@ -108,7 +108,6 @@ impl Look {
         for plan in &plans {
             self.statements += 1;
             for fault in plan::faults(plan, bounds) {
-                eprintln!("FAULT {call}: {fault}");
                 self.faults.push(format!("{call}: {fault}\n{}", plan::outline(plan)));
             }
         }
@@ -347,7 +346,6 @@ async fn no_question_reads_a_table_or_sorts_more_than_a_page() {
     drop(Look::open(&server, &url).await);
     data::fill(&server, "plans");
     server.sql("plans", "ALTER DATABASE plans SET auto_explain.log_min_duration = 0");
-    eprintln!("filled");
     let mut faults = Vec::new();
     for mode in ["auto", "force_generic_plan"] {
         server.sql("plans", &format!("ALTER DATABASE plans SET plan_cache_mode = {mode}"));
