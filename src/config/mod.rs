@@ -136,8 +136,8 @@ impl Raw {
             .iter()
             .map(|setting| {
                 let (value, origin) = self.get(setting);
-                let shown =
-                    if setting.is_secret() && !value.is_empty() { "<hidden>".to_owned() } else { value.to_owned() };
+                let secret = setting.is_secret() && !value.is_empty();
+                let shown = if secret { "<hidden>".to_owned() } else { without_credentials(value) };
                 (setting.key, shown, origin)
             })
             .collect()
@@ -413,13 +413,14 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// A URL without its user and password, which belong in no message.
+/// A URL without its user and password, which belong in no message, nor its query, where some drivers take them.
 fn without_credentials(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((credentials, _)) => format!("{scheme}://<hidden>{}", rest.get(credentials.len()..).unwrap_or_default()),
-        None => text.to_owned(),
+    let plain = rest.split(['?', '#']).next().unwrap_or_default();
+    // A password may hold an unescaped slash or at sign: what follows the last at sign is the host.
+    match plain.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://<hidden>@{host}"),
+        None => format!("{scheme}://{plain}"),
     }
 }
 
@@ -505,8 +506,8 @@ mod tests {
             ("", Some(("CHIMERA_OUTBOX_WAIT", "1y")), vec!["outbox.wait", "500ms"]),
             (
                 "",
-                Some(("CHIMERA_RELATIONAL_URL", "postgres://a:pw@h/d")),
-                vec!["relational.url", "later release", "sqlite:PATH"],
+                Some(("CHIMERA_RELATIONAL_URL", "mysql://a:pw@h/d")),
+                vec!["relational.url", "not a place", "sqlite:PATH", "postgres://"],
             ),
             (
                 "",

@@ -68,6 +68,26 @@
 //! store. Without `secret` (or another `data.secret`) old cursors and media addresses stop
 //! working; nothing else depends on it.
 //!
+//! # PostgreSQL
+//!
+//! `relational.url = "postgres://USER:PASSWORD@HOST:PORT/DATABASE"` is all it takes, with PostgreSQL 15 or newer. Make
+//! an ordinary role and a database that it owns:
+//!
+//! ```sql
+//! CREATE ROLE chimera LOGIN PASSWORD '…';
+//! CREATE DATABASE chimera OWNER chimera ENCODING 'UTF8' TEMPLATE template0;
+//! ```
+//!
+//! The schema is made at the first start, by one of the replicas that start at once. It wants the extension
+//! `btree_gist` of the contrib modules, which the owner of a database may create. To keep the right to change tables
+//! away from the server, run `chimera migrate` as the owner, and give the server's role `SELECT`, `INSERT`, `UPDATE` and
+//! `DELETE` on the tables (not `UPDATE` and `DELETE` on `audit_entry`) and `USAGE` on the sequences.
+//!
+//! Each replica opens up to `relational.pool` connections; together they must stay below the server's
+//! `max_connections`. Statements end after `guard.deadline`. Rows are behind row-level security: by hand, say
+//! `SET chimera.system TO 'on'` first. Backups (`pg_dump`) are made as a superuser, or with `--enable-row-security`
+//! and that setting.
+//!
 //! # What survives `kill -9`
 //!
 //! Everything that was acknowledged, in every embedded store; after a crash of the machine too, as far as the disk

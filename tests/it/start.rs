@@ -252,9 +252,12 @@ fn secrets_are_shown_nowhere() {
     ]);
     assert!(!line.contains(short), "{line}");
     let line = place
-        .run_with(&["config", "check"], &[("CHIMERA_RELATIONAL_URL", "postgres://ada:pa55word@db/chimera")])
-        .refused(&["relational.url", "later release"]);
+        .run_with(&["config", "check"], &[("CHIMERA_RELATIONAL_URL", "mysql://ada:pa55word@db/chimera")])
+        .refused(&["relational.url", "not a place"]);
     assert!(!line.contains("pa55word"), "{line}");
+    let url = [("CHIMERA_RELATIONAL_URL", "postgres://ada:pa55/w@rd@db/chimera?password=pa55word")];
+    let run = place.run_with(&["config", "show"], &url);
+    assert!(run.out.contains("postgres://<hidden>@db/chimera") && !run.out.contains("pa55"), "{}", run.out);
 }
 
 #[test]

@@ -11,3 +11,4 @@ pub mod adr_0006_bundled_embedder;
 pub mod adr_0007_ids_and_cursors;
 pub mod adr_0008_outbox_relay;
 pub mod adr_0009_graphiql;
+pub mod adr_0010_postgres;

@@ -46,7 +46,8 @@ pub struct BillingMutation;
 
 #[Object]
 impl BillingMutation {
-    /// Records an amount charged or paid. Needs the role ADMIN.
+    /// Records an amount charged or paid. A charge that would spend more than the campaign's budget, in the budget's
+    /// currency, is refused as a CONFLICT. Needs the role ADMIN.
     async fn create_billing_record(
         &self,
         context: &Context<'_>,

