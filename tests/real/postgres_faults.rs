@@ -185,7 +185,8 @@ async fn a_server_that_hangs_costs_no_more_than_the_deadline() {
     let Some(server) = postgres() else { return };
     let (store, own) = prepared(&server, "hanging", 4).await;
     // Every process of it: the first one only accepts connections.
-    let processes = server.sql("hanging", "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
+    let processes =
+        server.sql("hanging", "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
     let signal = |name: &str| {
         for process in processes.split_whitespace() {
             // One that has gone meanwhile is fine.
@@ -213,11 +214,15 @@ async fn a_connection_that_is_cut_in_mid_transaction_leaves_nothing() {
     let Some(server) = postgres() else { return };
     let (store, own) = prepared(&server, "cut", 4).await;
     // Holds up the batch in its middle: the row that it comes to is being written by another.
-    let lock = blocker(&server, "cut", &format!(
-        "INSERT INTO persona (id, organization_id, handle, name, status, created_at, updated_at, version) \
+    let lock = blocker(
+        &server,
+        "cut",
+        &format!(
+            "INSERT INTO persona (id, organization_id, handle, name, status, created_at, updated_at, version) \
          VALUES (gen_random_uuid(), '{}', 'cut.10', 'x', 'ACTIVE', now(), now(), 1)",
-        own.organization_id()
-    ));
+            own.organization_id()
+        ),
+    );
     let (other, scope) = (store.clone(), own.clone());
     let write = tokio::spawn(async move { other.commit(&scope, &batch(&scope, "cut")).await });
     let waiting = "SELECT pid FROM pg_stat_activity WHERE application_name = 'chimera' AND wait_event_type = 'Lock'";
@@ -226,7 +231,8 @@ async fn a_connection_that_is_cut_in_mid_transaction_leaves_nothing() {
         assert!(waits.elapsed() < DEADLINE, "the batch waits for nothing");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    server.sql("cut", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'chimera'");
+    server
+        .sql("cut", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'chimera'");
     expect(&write.await.unwrap().unwrap_err(), &[ErrorKind::Unavailable]);
     drop(lock);
     assert_eq!(found(&server, "cut", "cut"), NOTHING);
@@ -246,7 +252,8 @@ async fn a_statement_that_waits_too_long_is_ended_by_the_server() {
     let error = store.commit(&own, &batch(&own, "slow")).await.unwrap_err();
     expect(&error, &[ErrorKind::Timeout]);
     // The server has let go too: nothing of ours waits on.
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'chimera' AND wait_event_type = 'Lock'";
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'chimera' AND wait_event_type = 'Lock'";
     let begun = Instant::now();
     while server.sql("slow", waiting).trim() != "0" {
         assert!(begun.elapsed() < 2 * DEADLINE, "a statement outlives its deadline");
@@ -272,7 +279,8 @@ async fn a_pool_without_a_free_connection_is_overloaded() {
         expect(result.as_ref().unwrap_err(), &[ErrorKind::Overloaded, ErrorKind::Timeout]);
         assert!(*took < 2 * DEADLINE, "{took:?}");
     }
-    let overloaded = ended.iter().filter(|(result, _)| result.as_ref().is_err_and(|e| e.kind() == ErrorKind::Overloaded));
+    let overloaded =
+        ended.iter().filter(|(result, _)| result.as_ref().is_err_and(|e| e.kind() == ErrorKind::Overloaded));
     assert!(overloaded.count() >= 8, "most were told that too many wait: {ended:?}");
     drop(lock);
     recovered(&store, &own).await;
@@ -303,7 +311,10 @@ async fn a_server_that_only_reads_still_reads() {
     let (store, own) = prepared(&server, "replica", 4).await;
     let only = |word: &str| {
         server.sql("postgres", &format!("ALTER DATABASE replica SET default_transaction_read_only = {word}"));
-        server.sql("postgres", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'chimera'");
+        server.sql(
+            "postgres",
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'chimera'",
+        );
     };
     only("on");
     // Said aloud by the session, a transaction may write although the database's default is to read: that is a default
@@ -385,7 +396,8 @@ impl<'a> Others<'a> {
                 .unwrap()
         };
         let mut others = Self { server, clients: (0..count).map(|_| client()).collect() };
-        let holding = format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = '{HOLD}'");
+        let holding =
+            format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = '{HOLD}'");
         let begun = Instant::now();
         while others.server.sql("postgres", &holding).trim() != count.to_string() {
             assert!(begun.elapsed() < RECOVERY, "the others do not come in");

@@ -160,8 +160,14 @@ impl Look {
             let edges = LISTS.iter().filter(|(of, ..)| *of == kind).map(|(_, edge, _)| *edge);
             for edge in edges.filter(|edge| matches!(edge, None | Some(Edge::Column(Column::PersonaId)))) {
                 let slice = Slice::first(PAGE);
-                let query =
-                    PageQuery { kind, edge, predicates: predicates.clone(), order: Order::default(), slice, total: false };
+                let query = PageQuery {
+                    kind,
+                    edge,
+                    predicates: predicates.clone(),
+                    order: Order::default(),
+                    slice,
+                    total: false,
+                };
                 self.page(&query, "first", false).await;
             }
         }
@@ -190,7 +196,8 @@ impl Look {
         let all = page * parents.len() as f64;
         // Through links each row costs one more; PostgreSQL looks ahead by 32 rows where an index holds half of an order.
         let bounds = Bounds { sorted: all, touched: bounded.then_some(2.0 * all + 64.0) };
-        let call = format!("{:?} under {:?}, {:?}, {name}, where {:?}", query.kind, query.edge, query.order, query.predicates);
+        let call =
+            format!("{:?} under {:?}, {:?}, {name}, where {:?}", query.kind, query.edge, query.order, query.predicates);
         self.check(&call, bounds);
     }
 
@@ -252,14 +259,23 @@ impl Look {
                         before_hash: None,
                         after_hash: None,
                     }],
-                    outbox: vec![Outgoing { target: Target::Search, entity_id: row.id(), entity_version: 2, body: json!({}) }],
+                    outbox: vec![Outgoing {
+                        target: Target::Search,
+                        entity_id: row.id(),
+                        entity_version: 2,
+                        body: json!({}),
+                    }],
                 };
                 self.adapter.commit(&self.scope, &transaction).await
             };
             write(Change::Update(next(&row))).await.unwrap();
             let removed = write(Change::Delete(*kind, row.id())).await;
             // A row that others refer to stays, after looking for them.
-            assert!(removed.is_ok() || matches!(kind, Kind::Persona | Kind::Campaign | Kind::Video | Kind::Asset | Kind::User), "{kind:?}: {removed:?}");
+            assert!(
+                removed.is_ok()
+                    || matches!(kind, Kind::Persona | Kind::Campaign | Kind::Video | Kind::Asset | Kind::User),
+                "{kind:?}: {removed:?}"
+            );
             self.check(&format!("writing {kind:?}"), bounds);
         }
     }
