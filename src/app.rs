@@ -351,7 +351,11 @@ impl<'a> Opener<'a> {
                     connections: self.settings.relational_pool,
                     deadline: self.settings.guard.deadline,
                 };
-                SqlRelational::open_postgres(&address, options, clock).await
+                let store = SqlRelational::open_postgres(&address, options, clock).await?;
+                match &self.settings.relational_replica {
+                    Some(replica) => store.with_replica(replica, options, self.settings.relational_replica_max_lag),
+                    None => Ok(store),
+                }
             }
             Place::Path(path) => SqlRelational::open_sqlite(&path, clock).await,
             // The settings do not let it be off.

@@ -7,12 +7,19 @@
 //! reason of its own (or its store's) waits with a growing back-off and holds up its entity alone. A change older than
 //! what the store holds is superseded, which counts as applied.
 //!
-//! A mutation wakes the relay and waits for its own entries for a small budget ([`Relay::wait`]).
+//! A mutation wakes the relay and waits for its own entries for a small budget ([`Relay::wait`]). A store that several
+//! processes share also tells of the commits of the others ([`Relational::outbox_changes`]), which wakes the relay as
+//! well; polling remains, for news can get lost. Of several relays on one store only one carries at a time, so an entry
+//! that a mutation waits for may be carried by another process: what is awaited and was not carried here is looked for
+//! after every step.
+//!
+//! [`Relational::outbox_changes`]: chimera_stores::relational::Relational::outbox_changes
 
 use crate::stores::Stores;
 use chimera_stores::{Clock, ErrorKind, Result, Scope, Store, StoreError, memory, relational::Settlement, search};
 use chrono::Duration as TimeDelta;
 use entity::outbox_entry::{Model as OutboxEntry, Target};
+use futures_util::StreamExt;
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
@@ -32,7 +39,8 @@ const FIRST_BATCH: u32 = 32;
 /// How long a batch is to take. Well below a store's deadline: a batch that never ends in time would be repeated for
 /// ever, and a memory store that makes vectors takes milliseconds an entry.
 const AIM: Duration = Duration::from_millis(250);
-/// How long a loop sleeps when nothing wakes it: bounds the delay of a retry and of another process's commits.
+/// How long a loop sleeps when nothing wakes it: bounds the delay of a retry, and of another process's commits when the
+/// store does not tell of them.
 const POLL: Duration = Duration::from_millis(500);
 /// How many settled entries are remembered for callers that come to wait after the relay was done.
 const REMEMBERED: usize = 65_536;
@@ -83,6 +91,7 @@ impl Progress {
 struct Inner {
     stores: Stores,
     clock: Arc<dyn Clock>,
+    poll: Duration,
     wake: [Notify; 2],
     sizes: [AtomicU32; 2],
     progress: Mutex<Progress>,
@@ -95,20 +104,31 @@ pub struct Relay(Arc<Inner>);
 impl Relay {
     /// A relay over these stores; it does nothing until [`Relay::run`] or [`Relay::drain`].
     pub fn new(stores: Stores, clock: Arc<dyn Clock>) -> Self {
-        let (wake, sizes) = ([Notify::new(), Notify::new()], [FIRST_BATCH, FIRST_BATCH].map(AtomicU32::new));
-        Self(Arc::new(Inner { stores, clock, wake, sizes, progress: Mutex::default() }))
+        Self::polling_every(POLL, stores, clock)
     }
 
-    /// Starts both loops; they end when the returned handles are aborted.
+    /// The same with another time between two looks that nothing asked for.
+    pub fn polling_every(poll: Duration, stores: Stores, clock: Arc<dyn Clock>) -> Self {
+        let (wake, sizes) = ([Notify::new(), Notify::new()], [FIRST_BATCH, FIRST_BATCH].map(AtomicU32::new));
+        Self(Arc::new(Inner { stores, clock, poll, wake, sizes, progress: Mutex::default() }))
+    }
+
+    /// Starts both loops, and a third one that listens when the store can tell of other processes; they end when the
+    /// returned handles are aborted.
     pub fn run(&self) -> Vec<tokio::task::JoinHandle<()>> {
-        TARGETS
-            .into_iter()
-            .zip(0..)
-            .map(|(target, index)| {
-                let relay = self.clone();
-                tokio::spawn(async move { relay.follow(target, index).await })
+        let carry = TARGETS.into_iter().zip(0..).map(|(target, index)| {
+            let relay = self.clone();
+            tokio::spawn(async move { relay.follow(target, index).await })
+        });
+        let listen = self.0.stores.relational.outbox_changes().map(|mut changes| {
+            let relay = self.clone();
+            tokio::spawn(async move {
+                while changes.next().await.is_some() {
+                    relay.wake();
+                }
             })
-            .collect()
+        });
+        carry.chain(listen).collect()
     }
 
     /// Tells the loops that something was committed.
@@ -176,13 +196,41 @@ impl Relay {
             }
             match self.0.wake.get(index) {
                 // Waking and polling are the same: there may be something to do.
-                Some(wake) => drop(tokio::time::timeout(POLL, wake.notified()).await),
-                None => tokio::time::sleep(POLL).await,
+                Some(wake) => drop(tokio::time::timeout(self.0.poll, wake.notified()).await),
+                None => tokio::time::sleep(self.0.poll).await,
             }
         }
     }
 
     async fn step(&self, target: Target) -> Result<Step> {
+        let step = self.carry(target).await?;
+        self.look_for_awaited().await?;
+        Ok(step)
+    }
+
+    /// Settles for the mutations that wait what the relay of another process has carried.
+    async fn look_for_awaited(&self) -> Result<()> {
+        let awaited: Vec<i64> = {
+            let mut progress = self.0.progress.lock();
+            progress.waiters.retain(|waiter| !waiter.done.is_closed());
+            let awaited: BTreeSet<i64> =
+                progress.waiters.iter().flat_map(|waiter| waiter.left.iter().copied()).collect();
+            awaited.into_iter().collect()
+        };
+        if awaited.is_empty() {
+            return Ok(());
+        }
+        let left = self.0.stores.relational.outbox_left(&Scope::system(Uuid::nil()), &awaited).await?;
+        let mut progress = self.0.progress.lock();
+        for sequence in awaited {
+            if left.binary_search(&sequence).is_err() {
+                progress.settle(sequence);
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry(&self, target: Target) -> Result<Step> {
         let relay = Scope::system(Uuid::nil());
         let relational = &self.0.stores.relational;
         let size = self.size(target);

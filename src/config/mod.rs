@@ -10,7 +10,7 @@ pub use place::Place;
 pub use table::{Form, SETTINGS, Setting, find};
 
 use crate::document::Limits;
-use chimera_stores::{Store, guard::GuardSettings};
+use chimera_stores::{Address, Store, guard::GuardSettings};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -227,6 +227,8 @@ pub struct Settings {
     pub demo: bool,
     pub places: BTreeMap<Store, Place>,
     pub relational_pool: u32,
+    pub relational_replica: Option<Address>,
+    pub relational_replica_max_lag: Duration,
     pub embedder: Option<EmbedderSettings>,
     pub retain_raw: Option<Duration>,
     pub outbox_wait: Duration,
@@ -274,6 +276,8 @@ impl Settings {
             demo: raw.bool("demo.enabled")?,
             places: Store::ALL.into_iter().map(|store| Ok((store, raw.place(store)?))).collect::<Result<_, _>>()?,
             relational_pool: small(raw, "relational.pool")?,
+            relational_replica: replica(raw)?,
+            relational_replica_max_lag: raw.duration("relational.replica_max_lag")?,
             embedder: embedder(raw)?,
             retain_raw: raw
                 .optional("telemetry.retain_raw")?
@@ -293,6 +297,16 @@ impl Settings {
     /// Where a store lives.
     pub fn place(&self, store: Store) -> Place {
         self.places.get(&store).cloned().unwrap_or(Place::Embedded)
+    }
+}
+
+fn replica(raw: &Raw) -> Result<Option<Address>, ConfigError> {
+    let key = "relational.replica_url";
+    let Some(text) = raw.optional(key)? else { return Ok(None) };
+    match place::parse(Store::Relational, text) {
+        Ok(Place::Server(address)) if matches!(raw.place(Store::Relational)?, Place::Server(_)) => Ok(Some(address)),
+        Ok(Place::Server(_)) => Err(raw.refuse(key, "it means nothing without a server in `relational.url`")),
+        _ => Err(raw.refuse(key, "it is not the URL of a PostgreSQL server")),
     }
 }
 
@@ -514,6 +528,16 @@ mod tests {
                 Some(("CHIMERA_SERVER_CORS_ORIGINS", "https://a.example/")),
                 vec!["server.cors_origins", "exact origin"],
             ),
+            (
+                "",
+                Some(("CHIMERA_RELATIONAL_REPLICA_URL", "postgres://a:p/w@h/d?password=pw@")),
+                vec!["relational.replica_url", "<hidden>@h/d", "without a server in `relational.url`"],
+            ),
+            (
+                "[relational]\nurl = \"postgres://h/d\"",
+                Some(("CHIMERA_RELATIONAL_REPLICA_URL", "sqlite:/x")),
+                vec!["PostgreSQL"],
+            ),
             ("", Some(("CHIMERA_EMBEDDER_MODEL", "x")), vec!["embedder.model", "embedder.url"]),
             ("", Some(("CHIMERA_EMBEDDER_URL", "http://h/v1")), vec!["embedder.model"]),
             ("", Some(("CHIMERA_LEDGER_BASE_URL", "https://h")), vec!["ledger.base_url", "later release"]),
@@ -537,6 +561,11 @@ mod tests {
         let raw = Raw::gather(None, environment, &[]).unwrap();
         let shown = format!("{:?} {:?}", raw.show(), Settings::read(&raw).unwrap());
         assert!(!shown.contains(&secret));
+        let urls = ["relational.url", "relational.replica_url"]
+            .map(|key| (key, format!("postgres://a:{secret}/@h/d?password={secret}")));
+        let raw = Raw::gather(None, [], &urls).unwrap();
+        let shown = format!("{:?} {:?}", raw.show(), Settings::read(&raw).unwrap());
+        assert!(!shown.contains(&secret) && shown.contains("h/d"), "{shown}");
     }
 
     proptest! {

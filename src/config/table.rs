@@ -30,6 +30,8 @@ pub enum Form {
     OneOf(&'static [&'static str]),
     /// The place of a store.
     Place(Store),
+    /// A PostgreSQL server, or nothing.
+    Replica,
     /// The RPC endpoints of a chain; served by a later release.
     Chain,
 }
@@ -75,6 +77,7 @@ impl Setting {
             Form::Secret => "at least 32 bytes".to_owned(),
             Form::OneOf(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
             Form::Place(store) => super::place::accepts(store).to_owned(),
+            Form::Replica => "`postgres://USER:PASSWORD@HOST:PORT/DATABASE`, or nothing".to_owned(),
             Form::Chain => "nothing in this release (the embedded chain is used)".to_owned(),
         }
     }
@@ -102,6 +105,8 @@ settings! {
     "demo.enabled" = "true", Form::Bool, "Demo mode: demo data in a new folder and a fixed demo principal; refuses to listen on anything but a loopback address.";
     "relational.url" = "embedded:", Form::Place(Store::Relational), "Where organisations, campaigns and billing live.";
     "relational.pool" = "16", Form::Count(2, 1_000), "Connections to a PostgreSQL server at the most, for each replica.";
+    "relational.replica_url" = "", Form::Replica, "A streaming replica of that PostgreSQL server, for queries: they may then miss the last moments' writes, unless the request has the header `X-Chimera-Fresh`.";
+    "relational.replica_max_lag" = "5s", Form::Duration(100, HOUR), "How far behind the replica may be before its reads go to the primary.";
     "memory.url" = "embedded:", Form::Place(Store::Memory), "Where definitions and memories live.";
     "episodic.url" = "embedded:", Form::Place(Store::Episodic), "Where queues, windows and sessions live.";
     "telemetry.url" = "embedded:", Form::Place(Store::Telemetry), "Where render events live.";

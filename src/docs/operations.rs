@@ -112,6 +112,26 @@
 //! A memory file knows which model made its vectors. With another `embedder.*` it is refused: put the setting back or
 //! choose another folder. Vectors are not made anew in this release.
 //!
+//! # Several processes on one PostgreSQL database
+//!
+//! Processes that share a database share its outbox too. A commit that leaves entries there notifies all of them, and
+//! one at a time carries what is due to a target; when it ends, however it ends, another one takes over. Each process
+//! has three connections for that, besides `relational.pool`: two sessions that carry and one that listens. They need
+//! sessions of their own, so a pooler in between must not be in transaction mode. While a process cannot listen it looks
+//! twice a second, and says so in the log.
+//!
+//! # A read replica
+//!
+//! With `relational.replica_url`, a streaming replica of the database in `relational.url`, the reads of queries go there.
+//! They may then miss the writes of the last moments, at most those of `relational.replica_max_lag`, the client's own
+//! included. A request with the header `X-Chimera-Fresh` (any value) sees all of them. Mutations, the look-up of API
+//! keys, the outbox, imports and everything else that runs without a request always ask the primary.
+//!
+//! The replica is measured by the primary's log every second or so, on a connection of its own to either server. When it
+//! is further behind than the bound, does not answer, or turns out to be no replica of that database, the primary serves
+//! its reads, and the log says so once; `chimera doctor` says why. It may be taken away and brought back at any time.
+//! When the primary is away, the replica serves queries until nobody knows any more how old it is: as long as the bound.
+//!
 //! # Housekeeping
 //!
 //! Once an hour uploads that were never completed are removed after eight days, and render events older than

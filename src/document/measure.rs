@@ -373,9 +373,9 @@ impl Size {
     }
 }
 
-/// `edges` and `nodes` of a connection are multiplied by its page already.
+/// `edges` and `nodes` of a connection and `rows` of a report are multiplied by its page already.
 fn is_rows(field: &Field) -> bool {
-    matches!(field.name.node.as_str(), "edges" | "nodes") && field.arguments.is_empty()
+    matches!(field.name.node.as_str(), "edges" | "nodes" | "rows") && field.arguments.is_empty()
 }
 
 /// Fields that take a list of keys answer one object for each.

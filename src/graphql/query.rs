@@ -21,6 +21,7 @@ use super::{
         organization::{ApiKey, AuditEntry, AuditFilter, Organization, User, Viewer, own_organization},
         persona::{Persona, PersonaFilter, PersonaOrderField},
         post::{Post, PostFilter, PostOrderField},
+        report::{self, SpendGroup, SpendReport},
         service::Service,
         task::{Queue, Task},
         telemetry::{self, RenderEvent, RenderStage, RenderStats, RenderStatsArgs, TimeRange},
@@ -297,6 +298,18 @@ impl Query {
         let list = ListOf::organization().ordered(list::order(order_by, direction));
         list::connection::<entity::billing_record::Model, _>(context, list, PageArgs::new(first, after, last, before))
             .await
+    }
+
+    /// What the organisation was billed, by group.
+    async fn spend_report(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "When it was incurred; all time when absent.")] range: Option<TimeRange>,
+        #[graphql(desc = "What the rows are told apart by, besides the currency; one row a currency when empty.")]
+        group_by: Vec<SpendGroup>,
+        #[graphql(desc = "Rows at the most: 1 to 1000.", default = 100)] first: i32,
+    ) -> Result<Option<SpendReport>> {
+        report::spend_report(context, None, range, group_by, first).await
     }
 
     /// Who did what, newest first. Needs the role ADMIN.

@@ -29,6 +29,8 @@ use std::{
 use tracing::Instrument;
 
 const COST: HeaderName = HeaderName::from_static("x-chimera-cost");
+/// Asks that a query sees every write that was acknowledged before it.
+const FRESH: HeaderName = HeaderName::from_static("x-chimera-fresh");
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// An operation slower than this is worth a line in the log.
@@ -57,6 +59,7 @@ pub(super) async fn graphql(http: HttpRequest, payload: web::Payload, state: web
         reading: http.method() == Method::GET,
         trace: trace_id(headers),
         cost: headers.contains_key(COST),
+        fresh: headers.contains_key(FRESH),
     };
     let (status, body) = match incomings {
         Incomings::One(incoming) => {
@@ -145,6 +148,7 @@ struct Caller<'a> {
     reading: bool,
     trace: Option<String>,
     cost: bool,
+    fresh: bool,
 }
 
 impl Caller<'_> {
@@ -191,7 +195,11 @@ impl Caller<'_> {
         let deadline = Instant::now() + timeout;
         // The stores give up a little earlier, so that what the others hold can still be answered.
         let margin = (timeout / 10).min(Duration::from_millis(250));
-        let scope = self.scope.for_request(deadline - margin, Arc::clone(&seen.calls));
+        let mut scope = self.scope.for_request(deadline - margin, Arc::clone(&seen.calls));
+        // A mutation reads what it is about to change, and shows what it has changed.
+        if prepared.kind == OperationKind::Query && !self.fresh {
+            scope = scope.tolerating_lag();
+        }
         let data = (parts.make_data)(scope, self.id.clone());
         match tokio::time::timeout_at(deadline.into(), parts.api.execute(prepared, data)).await {
             Ok(response) => Outcome::Executed(response),

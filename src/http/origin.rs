@@ -136,7 +136,7 @@ pub(super) fn is_preflight(head: &RequestHead) -> bool {
 
 const METHODS: &str = "GET, HEAD, POST, PUT, OPTIONS";
 const REQUEST_HEADERS: &str = "accept, apollo-require-preflight, authorization, content-type, range, traceparent, tracestate, \
-                               x-chimera-cost, x-request-id, x-requested-with";
+                               x-chimera-cost, x-chimera-fresh, x-request-id, x-requested-with";
 const RESPONSE_HEADERS: &str = "accept-ranges, content-disposition, content-range, etag, retry-after, x-request-id";
 
 /// The answer to a preflight; the envelope adds the origin.

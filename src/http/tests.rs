@@ -68,6 +68,9 @@ impl Query {
         assert!(self.hello_is_wrong(), "on purpose");
         true
     }
+    async fn may_lag(&self, context: &Context<'_>) -> bool {
+        context.data_unchecked::<Seen>().scope.may_lag()
+    }
     async fn text(&self, length: usize) -> String {
         "abc ".repeat(length / 4)
     }
@@ -77,6 +80,9 @@ impl Query {
 impl Mutation {
     async fn write(&self) -> bool {
         true
+    }
+    async fn may_lag(&self, context: &Context<'_>) -> bool {
+        context.data_unchecked::<Seen>().scope.may_lag()
     }
 }
 
@@ -711,6 +717,20 @@ async fn what_it_costs_is_told_when_asked() {
     assert_eq!(body["extensions"]["cost"], json!({ "complexity": 1, "depth": 1, "storeCalls": {} }));
     let (_, body) = read(server.post("{ hello }")).await;
     assert!(body.get("extensions").is_none());
+}
+
+#[tokio::test]
+async fn only_queries_that_did_not_ask_for_the_latest_may_lag() {
+    let server = TestServer::start();
+    for (document, head, may_lag) in [
+        ("{ mayLag }", "x-else", true),
+        ("{ mayLag }", "x-chimera-fresh", false),
+        ("mutation { mayLag }", "x-else", false),
+        ("mutation { mayLag }", "x-chimera-fresh", false),
+    ] {
+        let (_, body) = read(server.post(document).header(head, "1")).await;
+        assert_eq!(body["data"], json!({ "mayLag": may_lag }), "{document} {head}");
+    }
 }
 
 #[tokio::test]

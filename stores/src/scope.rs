@@ -1,5 +1,8 @@
 //! Who asks, and until when an answer is of use. Every port method takes a [`Scope`]; one cannot be left out.
 //!
+//! A scope demands the latest answer unless it was told that it need not ([`Scope::tolerating_lag`]): what nobody has
+//! thought about is fresh.
+//!
 //! What a scope may not see does not exist for it: adapters filter by [`Scope::organization_id`] and answer `None`.
 
 use crate::guard::CallCounter;
@@ -47,6 +50,7 @@ struct Inner {
     role: Role,
     deadline: Option<Instant>,
     calls: Option<Arc<CallCounter>>,
+    may_lag: bool,
 }
 
 /// The caller's organisation, identity, role and deadline. Cheap to clone.
@@ -56,7 +60,7 @@ pub struct Scope(Arc<Inner>);
 impl Scope {
     /// A scope without a deadline.
     pub fn new(organization_id: Uuid, principal: Principal, role: Role) -> Self {
-        Self(Arc::new(Inner { organization_id, principal, role, deadline: None, calls: None }))
+        Self(Arc::new(Inner { organization_id, principal, role, deadline: None, calls: None, may_lag: false }))
     }
 
     /// The program's own scope in one organisation.
@@ -72,6 +76,20 @@ impl Scope {
             role: self.0.role,
             deadline: Some(deadline),
             calls: Some(calls),
+            may_lag: self.0.may_lag,
+        }))
+    }
+
+    /// The same scope for reads that may miss the last moments' writes, those of the caller included: a store may
+    /// answer them from a replica. Not for a request that writes, and not for deciding who may do what.
+    pub fn tolerating_lag(&self) -> Self {
+        Self(Arc::new(Inner {
+            organization_id: self.0.organization_id,
+            principal: self.0.principal.clone(),
+            role: self.0.role,
+            deadline: self.0.deadline,
+            calls: self.0.calls.clone(),
+            may_lag: true,
         }))
     }
 
@@ -93,6 +111,11 @@ impl Scope {
     /// When the request's budget ends.
     pub fn deadline(&self) -> Option<Instant> {
         self.0.deadline
+    }
+
+    /// Whether an answer may be older than the last writes.
+    pub fn may_lag(&self) -> bool {
+        self.0.may_lag
     }
 
     /// Where the calls of this request are counted.

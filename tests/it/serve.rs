@@ -17,9 +17,15 @@ struct Served {
 
 impl Served {
     fn start(place: &Place, arguments: &[&str]) -> Self {
+        Self::start_with(place, arguments, &[])
+    }
+
+    fn start_with(place: &Place, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut all = vec!["--listen", "127.0.0.1:0"];
         all.extend_from_slice(arguments);
-        let mut child = place.command(&all).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut command = place.command(&all);
+        command.envs(environment.iter().copied());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut printed = String::new();
         // The table of the stores comes last, and the search store last in it.
@@ -45,7 +51,12 @@ impl Served {
 
     fn ask(&self, token: Option<&str>, query: &str) -> (u16, Value) {
         let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
-        let head = format!("POST /graphql HTTP/1.1\r\ncontent-type: application/json\r\n{bearer}");
+        self.ask_with(&bearer, query)
+    }
+
+    /// With these lines in the head.
+    fn ask_with(&self, more: &str, query: &str) -> (u16, Value) {
+        let head = format!("POST /graphql HTTP/1.1\r\ncontent-type: application/json\r\n{more}");
         let (status, body) = self.send(&head, &json!({ "query": query }).to_string());
         (status, serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status} {body}")))
     }
@@ -186,4 +197,63 @@ fn what_was_acknowledged_survives_kill_9() {
         });
         assert!(found, "{handle} did not reach memory and search");
     }
+}
+
+/// The replica stops replaying, so that what it answers can be told from what the primary answers.
+#[test]
+fn queries_may_lag_and_mutations_and_those_that_ask_do_not() {
+    use test_servers::{Flavour, Postgres, have};
+    if !have("postgres", Postgres::found(Flavour::Plain)) {
+        return;
+    }
+    let primary = Postgres::start(Flavour::Plain);
+    let url = primary.owned("chimera");
+    let replica = primary.replica();
+    let place = Place::new();
+    let environment = [
+        ("CHIMERA_RELATIONAL_URL", url.as_str()),
+        ("CHIMERA_RELATIONAL_REPLICA_URL", &url.replace(&primary.port().to_string(), &replica.port().to_string())),
+        // Far longer than this test: it is the pause that is seen, not the bound.
+        ("CHIMERA_RELATIONAL_REPLICA_MAX_LAG", "10m"),
+        ("CHIMERA_GUARD_DEADLINE", "20s"),
+        ("CHIMERA_LIMITS_REQUEST_TIMEOUT", "60s"),
+    ];
+    let served = Served::start_with(&place, &[], &environment);
+    let query = "{ persona(handle: \"luna.vega\") { id name version } }";
+    let name = |head: &str| served.ask_with(head, query).1["data"]["persona"]["name"].as_str().unwrap().to_owned();
+    let id = served.ask(None, query).1["data"]["persona"]["id"].as_str().unwrap().to_owned();
+    let rename = |name: &str| {
+        let mutation = format!(
+            "mutation {{ updatePersona(input: {{ id: \"{id}\", name: \"{name}\" }}) {{ persona {{ name version }} userErrors {{ code }} }} }}"
+        );
+        let (_, answer) = served.ask(None, &mutation);
+        let payload = &answer["data"]["updatePersona"];
+        assert_eq!((&payload["userErrors"], &payload["persona"]["name"]), (&json!([]), &json!(name)), "{answer}");
+        payload["persona"]["version"].as_i64().unwrap()
+    };
+    // Until the replica has been measured the primary answers.
+    let mut round = 0;
+    let stale = loop {
+        replica.sql("chimera", "SELECT pg_wal_replay_pause()");
+        let new = format!("Round {round}");
+        rename(&new);
+        let seen = name("");
+        if seen != new {
+            break seen;
+        }
+        replica.sql("chimera", "SELECT pg_wal_replay_resume()");
+        round += 1;
+        assert!(round < 100, "the replica answers nothing");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    };
+    assert_eq!(name("x-chimera-fresh: 1\r\n"), format!("Round {round}"), "who asks for the latest gets it");
+    // Each finds the row as the one before has left it, which the replica does not know yet.
+    let first = rename("First");
+    assert_eq!(rename("Second"), first + 1);
+    assert_eq!(name(""), stale, "and the replica still answers what need not be new");
+    replica.sql("chimera", "SELECT pg_wal_replay_resume()");
+    assert!((0..300).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        name("") == "Second"
+    }));
 }

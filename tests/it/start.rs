@@ -255,9 +255,11 @@ fn secrets_are_shown_nowhere() {
         .run_with(&["config", "check"], &[("CHIMERA_RELATIONAL_URL", "mysql://ada:pa55word@db/chimera")])
         .refused(&["relational.url", "not a place"]);
     assert!(!line.contains("pa55word"), "{line}");
-    let url = [("CHIMERA_RELATIONAL_URL", "postgres://ada:pa55/w@rd@db/chimera?password=pa55word")];
-    let run = place.run_with(&["config", "show"], &url);
-    assert!(run.out.contains("postgres://<hidden>@db/chimera") && !run.out.contains("pa55"), "{}", run.out);
+    let url = "postgres://ada:pa55/w@rd@db/chimera?password=pa55word";
+    let servers = [("CHIMERA_RELATIONAL_URL", url), ("CHIMERA_RELATIONAL_REPLICA_URL", url)];
+    let shown = place.run_with(&["config", "show"], &servers).good();
+    assert_eq!(shown.matches("postgres://<hidden>@db/chimera").count(), 2, "{shown}");
+    assert!(!shown.contains("pa55"), "{shown}");
 }
 
 #[test]

@@ -184,25 +184,14 @@ async fn a_stopped_server_is_unavailable_and_found_again() {
 async fn a_server_that_hangs_costs_no_more_than_the_deadline() {
     let Some(server) = postgres() else { return };
     let (store, own) = prepared(&server, "hanging", 4).await;
-    // Every process of it: the first one only accepts connections.
-    let processes =
-        server.sql("hanging", "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
-    let signal = |name: &str| {
-        for process in processes.split_whitespace() {
-            // One that has gone meanwhile is fine.
-            let _ = Command::new("kill").args([name, process]).status();
-        }
-    };
-    server.signal("STOP");
-    signal("-STOP");
+    let frozen = server.freeze();
     for _ in 0..3 {
         let begun = Instant::now();
         expect(&read(&store, &own).await.unwrap_err(), &[ErrorKind::Timeout, ErrorKind::Unavailable]);
         assert!(begun.elapsed() < 2 * DEADLINE, "{:?}", begun.elapsed());
     }
     let written = store.commit(&own, &batch(&own, "hung")).await;
-    signal("-CONT");
-    server.signal("CONT");
+    drop(frozen);
     expect(&written.unwrap_err(), &[ErrorKind::Timeout, ErrorKind::Unavailable]);
     recovered(&store, &own).await;
     let there = found(&server, "hanging", "hung");
@@ -329,7 +318,7 @@ async fn a_server_that_only_reads_still_reads() {
 async fn a_standby_reads_and_refuses_to_write() {
     let Some(primary) = postgres() else { return };
     let (_, own) = prepared(&primary, "pair", 4).await;
-    let mut standby = primary.standby();
+    let mut standby = primary.replica();
     let url = format!("postgres://{OWNER}@127.0.0.1:{}/pair", standby.port());
     let store = handle(&url, 4).await;
     assert!(read(&store, &own).await.unwrap(), "what the primary wrote before is here");

@@ -6,7 +6,7 @@ use crate::graphql::{
 };
 use chimera_stores::{
     Page, Result, Store, StoreError,
-    relational::{BillingKey, BillingTotal, Column, PageQuery, Record},
+    relational::{BillingKey, BillingTotal, Column, PageQuery, Record, SpendQuery, SpendReport},
 };
 use std::{collections::HashMap, marker::PhantomData};
 use uuid::Uuid;
@@ -180,5 +180,19 @@ impl LoadKey for BillingTotalOf {
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
         let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
         spread(count, context.stores().relational.billing_totals(context.scope(), &keys).await)
+    }
+}
+
+/// Billing records by group. Every question of a level goes out in one call, whatever it groups by.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SpendReportOf(pub SpendQuery);
+
+impl LoadKey for SpendReportOf {
+    type Value = SpendReport;
+    const STORE: Store = Store::Relational;
+
+    async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
+        let (count, keys) = (keys.len(), keys.into_iter().map(|key| key.0).collect::<Vec<_>>());
+        spread(count, context.stores().relational.spend_reports(context.scope(), &keys).await)
     }
 }

@@ -6,6 +6,7 @@ use super::{
     list::{self, ListOf, OrderDirection, OrderField, one_of},
     persona::Persona,
     post::{Post, PostFilter},
+    report::{self, SpendGroup, SpendReport},
     task::{Task, TaskScope, TaskState},
     telemetry::{RenderStats, RenderStatsArgs, TimeRange},
     video::{Video, VideoFilter},
@@ -218,6 +219,18 @@ impl Campaign {
     /// What it cost: rendering, money on chain, and bills.
     async fn spend(&self, #[graphql(desc = "When; all time when absent.")] range: Option<TimeRange>) -> Spend {
         Spend::of_campaign(self.key, range)
+    }
+
+    /// What it was billed, by group.
+    async fn spend_report(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "When it was incurred; all time when absent.")] range: Option<TimeRange>,
+        #[graphql(desc = "What the rows are told apart by, besides the currency; one row a currency when empty.")]
+        group_by: Vec<SpendGroup>,
+        #[graphql(desc = "Rows at the most: 1 to 1000.", default = 100)] first: i32,
+    ) -> Result<Option<SpendReport>> {
+        report::spend_report(context, Some((Column::CampaignId, self.key)), range, group_by, first).await
     }
 }
 

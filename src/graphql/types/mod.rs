@@ -11,6 +11,7 @@ pub mod memory;
 pub mod organization;
 pub mod persona;
 pub mod post;
+pub mod report;
 pub mod service;
 pub mod task;
 pub mod telemetry;

@@ -8,6 +8,7 @@ use super::{
     list::{self, ListOf, OrderDirection, OrderField, one_of},
     memory::{Definition, Interaction, Memory, MemoryFilter, RagContext, RecallMode, RecalledMemory},
     post::{Post, PostFilter, PostOrderField},
+    report::{self, SpendGroup, SpendReport},
     task::{Task, TaskState, Turn},
     telemetry::{RenderStats, RenderStatsArgs, TimeRange},
     video::{Video, VideoFilter, VideoOrderField},
@@ -361,6 +362,18 @@ impl Persona {
     /// What it cost: rendering, money on chain, and bills.
     async fn spend(&self, #[graphql(desc = "When; all time when absent.")] range: Option<TimeRange>) -> Spend {
         Spend::of_persona(self.key, range)
+    }
+
+    /// What was billed for it, by group.
+    async fn spend_report(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "When it was incurred; all time when absent.")] range: Option<TimeRange>,
+        #[graphql(desc = "What the rows are told apart by, besides the currency; one row a currency when empty.")]
+        group_by: Vec<SpendGroup>,
+        #[graphql(desc = "Rows at the most: 1 to 1000.", default = 100)] first: i32,
+    ) -> Result<Option<SpendReport>> {
+        report::spend_report(context, Some((Column::PersonaId, self.key)), range, group_by, first).await
     }
 }
 

@@ -5,9 +5,11 @@
 //! [`Transaction`]: rows, audit entries and outbox entries commit together or not at all.
 
 mod record;
+mod spend;
 mod sql;
 
 pub use record::{Kind, Record, Row};
+pub use spend::{MAX_SPEND_ROWS, SpendGroup, SpendQuery, SpendReport, SpendRow};
 pub use sql::{PostgresOptions, SqlRelational};
 
 use crate::{
@@ -19,6 +21,7 @@ use crate::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use entity::outbox_entry::Target;
+use futures_util::stream::BoxStream;
 use std::{collections::HashMap, sync::Arc};
 use uuid::Uuid;
 
@@ -272,12 +275,28 @@ pub trait RelationalAdapter: Send + Sync + 'static {
     /// Sums of billing records: one result per key, in order, currencies ascending. One statement a batch.
     async fn billing_totals(&self, scope: &Scope, keys: &[BillingKey]) -> Result<Vec<Vec<BillingTotal>>>;
 
+    /// Billing records summed by what each question groups by: one report per question, in order. `Invalid` for a
+    /// question that [`SpendQuery::check`] refuses. One statement a batch.
+    async fn spend_reports(&self, scope: &Scope, queries: &[SpendQuery]) -> Result<Vec<SpendReport>>;
+
     /// For the relay, over all organisations: entries of `target` that are due, oldest first, leaving out every
-    /// entity that has an older entry which is not due.
+    /// entity that has an older entry which is not due. Where several processes share the store they are this process's
+    /// until it settles them or asks again, and nothing is due for the others meanwhile.
     async fn outbox_due(&self, target: Target, limit: u32) -> Result<Vec<entity::outbox_entry::Model>>;
 
     /// For the relay: how each entry's try ended, in one transaction.
     async fn outbox_settle(&self, settlements: &[(i64, Settlement)]) -> Result<()>;
+
+    /// For a mutation that waits for its entries: which of these are still to be carried, ascending. The others were
+    /// settled, by this process or another one.
+    async fn outbox_left(&self, sequences: &[i64]) -> Result<Vec<i64>>;
+
+    /// For the relay: an item whenever another process may have written to the outbox. Items may come late, more often
+    /// than there was reason to, or not at all while the store is away, so who follows it polls as well. `None` when the
+    /// store cannot tell.
+    fn outbox_changes(&self) -> Option<BoxStream<'static, ()>> {
+        None
+    }
 
     /// For the relay and `/ready`: entries left for each target.
     async fn outbox_depth(&self) -> Result<Vec<(Target, u64)>>;
@@ -395,6 +414,18 @@ impl Relational {
         one_per_key(STORE, keys.len(), totals)
     }
 
+    /// See [`RelationalAdapter::spend_reports`].
+    pub async fn spend_reports(&self, scope: &Scope, queries: &[SpendQuery]) -> Result<Vec<SpendReport>> {
+        let mut reports = Vec::with_capacity(queries.len());
+        for queries in queries.chunks(self.adapter.capabilities().max_batch) {
+            queries.iter().try_for_each(SpendQuery::check)?;
+            let call = || self.adapter.spend_reports(scope, queries);
+            let found = self.guard.call(scope, "spend_reports", Idempotence::Read, call).await?;
+            reports.extend(one_per_key(STORE, queries.len(), found)?);
+        }
+        Ok(reports)
+    }
+
     /// See [`RelationalAdapter::outbox_due`].
     pub async fn outbox_due(
         &self,
@@ -410,6 +441,16 @@ impl Relational {
         // Settling twice is the same as settling once, so this write may be repeated.
         let call = || self.adapter.outbox_settle(settlements);
         self.guard.call(scope, "outbox_settle", Idempotence::Read, call).await
+    }
+
+    /// See [`RelationalAdapter::outbox_left`].
+    pub async fn outbox_left(&self, scope: &Scope, sequences: &[i64]) -> Result<Vec<i64>> {
+        self.guard.call(scope, "outbox_left", Idempotence::Read, || self.adapter.outbox_left(sequences)).await
+    }
+
+    /// See [`RelationalAdapter::outbox_changes`].
+    pub fn outbox_changes(&self) -> Option<BoxStream<'static, ()>> {
+        self.adapter.outbox_changes()
     }
 
     /// See [`RelationalAdapter::outbox_depth`].

@@ -6,6 +6,7 @@ mod isolation;
 mod outbox;
 mod pages;
 mod reads;
+mod spend;
 mod writes;
 
 use crate::{Adapter, Case};
@@ -67,6 +68,12 @@ cases! {
         an_organisation_is_found_by_handle,
         capabilities_and_health_are_told,
         everything_is_there_after_a_restart;
+    spend:
+        spend_is_told_apart_by_what_is_asked,
+        spend_of_a_batch_keeps_its_questions_apart,
+        a_long_spend_report_is_cut_and_says_so,
+        spend_reports_equal_the_sum_of_the_records,
+        spend_questions_that_make_no_sense_are_refused;
     isolation:
         another_organisation_reads_nothing,
         another_organisation_changes_nothing,

@@ -72,15 +72,21 @@ impl TestApp {
 
     /// With demo data and these settings.
     pub async fn with(more: &[(&'static str, &str)]) -> Self {
+        let mut test = Self::without_jobs(more).await;
+        test.app.start_jobs(None);
+        test
+    }
+
+    /// The same, without a relay and housekeeping.
+    pub async fn without_jobs(more: &[(&'static str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // A test machine may be busy; only the tests of time-outs want short ones.
         let mut all = vec![("guard.deadline", "20s"), ("limits.request_timeout", "60s"), ("outbox.wait", "10s")];
         all.extend_from_slice(more);
         let settings = settings(folder.path(), &all);
         let clock = Arc::new(ManualClock::new(Utc.with_ymd_and_hms(2026, 1, 2, 12, 0, 0).unwrap()));
-        let mut app = App::open(&settings, clock.clone()).await.unwrap();
+        let app = App::open(&settings, clock.clone()).await.unwrap();
         assert!(app.seed_new_folder().await.unwrap());
-        app.start_jobs(None);
         let api = api::engine(&settings).unwrap();
         Self { app, api, clock, settings, folder }
     }

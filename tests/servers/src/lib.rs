@@ -9,7 +9,7 @@ mod postgres;
 mod process;
 mod redis;
 
-pub use postgres::{Flavour, OWNER, Postgres};
+pub use postgres::{Flavour, Frozen, OWNER, Postgres};
 pub use redis::{Redis, RedisCluster};
 
 /// Whether a server that the tests named `name` need has to be there.

@@ -71,15 +71,18 @@ impl Postgres {
         Self::launch(folder, all)
     }
 
-    /// Starts a standby of this server, which follows it and can only be read.
+    /// Starts a streaming replica of this server: everything it holds, read-only, on a port of its own.
     ///
     /// # Panics
     /// When it does not start.
-    pub fn standby(&self) -> Self {
+    pub fn replica(&self) -> Self {
         let folder = folder();
-        let (url, data) = (self.url("postgres"), folder.path().join("data").display().to_string());
-        let arguments = ["-d", &url, "-D", &data, "-R", "-X", "stream", "--checkpoint=fast", "--no-sync"];
-        process::run(&format!("{BIN}/pg_basebackup"), &arguments, user());
+        let data = folder.path().join("data").display().to_string();
+        // It writes down where the primary is, and that this is a standby of it.
+        let from = self.port.to_string();
+        let copy =
+            ["-h", "127.0.0.1", "-p", &from, "-U", "app", "-D", &data, "-R", "-X", "stream", "-c", "fast", "--no-sync"];
+        process::run(&format!("{BIN}/pg_basebackup"), &copy, user());
         Self::launch(folder, self.settings.clone())
     }
 
@@ -186,6 +189,21 @@ impl Postgres {
         self.process.signal(name);
     }
 
+    /// Stops every process of the server in its tracks, until what is answered is dropped: connections stay open and
+    /// nothing comes back.
+    ///
+    /// # Panics
+    /// When the server is gone.
+    pub fn freeze(&self) -> Frozen {
+        let children = self.sql("postgres", "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
+        let mut processes: Vec<String> = children.lines().map(str::to_owned).collect();
+        processes.push(self.process.id().to_string());
+        for process in &processes {
+            process::run("kill", &["-STOP", process], None);
+        }
+        Frozen { processes }
+    }
+
     fn wait(&mut self) {
         let url = self.url("postgres");
         let log = self.folder.path().join("log");
@@ -203,6 +221,21 @@ fn folder() -> tempfile::TempDir {
         process::run("chown", &[user, &folder.path().display().to_string()], None);
     }
     folder
+}
+
+/// The processes of a server that stands still.
+#[derive(Debug)]
+pub struct Frozen {
+    processes: Vec<String>,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for process in &self.processes {
+            // One that was killed meanwhile is gone.
+            let _ = Command::new("kill").args(["-CONT", process]).status();
+        }
+    }
 }
 
 fn launch(data: &str, port: u16, settings: &[String], folder: &tempfile::TempDir) -> Process {

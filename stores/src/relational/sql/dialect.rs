@@ -222,6 +222,19 @@ pub(super) fn contains(backend: DbBackend, text: Expr, needle: &str) -> Expr {
     Expr::from(Func::cust(position).arg(Func::lower(text)).arg(needle.to_ascii_lowercase())).gt(0)
 }
 
+/// The first characters of the date of a time in UTC, such as `2026-01-31`; `length` says how many. Years have four
+/// digits: others are not stored.
+pub(super) fn date_text(backend: DbBackend, time: Expr, length: Expr) -> Expr {
+    let (date, length) = match backend {
+        DbBackend::Postgres => {
+            let local = Func::cust("timezone").arg("UTC").arg(time);
+            (Func::cust("to_char").arg(local).arg("YYYY-MM-DD").into(), length.cast_as("integer"))
+        }
+        _ => (time, length),
+    };
+    Func::cust("substr").arg(date).arg(1_i32).arg(length).into()
+}
+
 /// Takes the write lock at once: a transaction that reads first and asks for it later would fail when another process
 /// wrote in between.
 pub(super) fn write_options() -> TransactionOptions {

@@ -17,13 +17,17 @@
 //! This module decides nothing about roles or about what a mutation may do; it keeps organisations apart and rows whole.
 
 mod budget;
+mod claim;
 mod column;
 mod dialect;
 mod fault;
+mod notify;
 mod outbox;
 mod pool;
 mod postgres;
 mod read;
+mod replica;
+mod report;
 mod session;
 mod table;
 mod write;
@@ -33,7 +37,7 @@ mod tests;
 
 use super::{
     BillingKey, BillingTotal, Capabilities, Column, Committed, Kind, PageQuery, RelationalAdapter, Row, STORE,
-    Settlement, Transaction,
+    Settlement, SpendQuery, SpendReport, Transaction,
 };
 use crate::{
     Address, Clock, Finding, Principal, Result, Role, Scope,
@@ -42,6 +46,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use entity::{api_key, membership, organization, outbox_entry};
+use futures_util::stream::BoxStream;
 use migration::{Migrator, MigratorTrait};
 use pool::Pool;
 use sea_orm::{
@@ -52,6 +57,7 @@ use session::{Mode, Reach, Session};
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 pub use postgres::PostgresOptions;
+use replica::ask;
 use table::for_kind;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -76,6 +82,10 @@ pub struct SqlRelational {
     turns: Arc<Mutex<()>>,
     /// Whether row-level security binds us.
     walled: bool,
+    /// What this process carries of the outbox; `None` on SQLite, which one process has to itself.
+    claims: Option<Arc<claim::Claims>>,
+    /// Where reads may go that tolerate an older answer.
+    replica: Option<Arc<replica::Replica>>,
     clock: Arc<dyn Clock>,
     place: String,
 }
@@ -97,7 +107,8 @@ impl SqlRelational {
         let writer = dialect::connect_sqlite_writer(path).await.map_err(|error| fault::opening(&place, error))?;
         dialect::check_sqlite_file(&writer, &place).await?;
         let reader = dialect::connect_sqlite_reader(path).await.map_err(|error| fault::opening(&place, error))?;
-        let store = Self { reader, writer, postgres: None, turns: Arc::default(), walled: false, clock, place };
+        let (turns, postgres, claims, replica) = (Arc::default(), None, None, None);
+        let store = Self { reader, writer, postgres, turns, walled: false, claims, replica, clock, place };
         store.migrate().await?;
         Ok(store)
     }
@@ -111,7 +122,9 @@ impl SqlRelational {
         let (pool, walled) = postgres::connect(address, options).await?;
         let (connection, place) = (pool.database(), address.to_string());
         let (reader, writer) = (connection.clone(), connection);
-        let store = Self { reader, writer, postgres: Some(pool), turns: Arc::default(), walled, clock, place };
+        let claims = Some(Arc::new(claim::Claims::new(&pool)));
+        let (turns, postgres, replica) = (Arc::default(), Some(pool), None);
+        let store = Self { reader, writer, postgres, turns, walled, claims, replica, clock, place };
         if !store.is_current().await? {
             store.migrate().await?;
         }
@@ -197,6 +210,9 @@ impl SqlRelational {
         let open = self.begin(mode, Reach::Organization(scope.organization_id())).await?;
         // An early return drops the transaction, which rolls it back.
         let committed = write::all(&open, scope, transaction, self.clock.now()).await?;
+        if !committed.outbox.is_empty() {
+            notify::tell(&open).await?;
+        }
         open.commit().await.map_err(fault::committing)?;
         Ok(committed)
     }
@@ -234,11 +250,22 @@ impl RelationalAdapter for SqlRelational {
             return Ok(Vec::new());
         };
         let session = self.read(Reach::Everything).await?;
-        postgres::findings(&session, pool).await.map_err(fault::database)
+        let mut findings = postgres::findings(&session, pool).await.map_err(fault::database)?;
+        if let Some(replica) = &self.replica {
+            replica.measured().await;
+            findings.extend(replica.finding());
+        }
+        Ok(findings)
     }
 
     /// The writer goes last: it folds SQLite's log into the file, so that the file alone is the whole store.
     async fn close(&self) {
+        if let Some(claims) = &self.claims {
+            claims.close().await;
+        }
+        if let Some(replica) = &self.replica {
+            replica.close().await;
+        }
         for connection in [&self.reader, &self.writer] {
             if let Err(error) = connection.close_by_ref().await {
                 tracing::warn!(%error, "the relational store was not closed in good order");
@@ -247,15 +274,15 @@ impl RelationalAdapter for SqlRelational {
     }
 
     async fn get(&self, scope: &Scope, kind: Kind, ids: &[Uuid]) -> Result<Vec<Option<Row>>> {
-        for_kind!(kind, E => read::get::<E>(&self.read_own(scope).await?, scope, ids).await)
+        ask!(self, scope, reader => for_kind!(kind, E => read::get::<E>(reader, scope, ids).await))
     }
 
     async fn find(&self, scope: &Scope, kind: Kind, column: Column, values: &[String]) -> Result<Vec<Option<Row>>> {
-        for_kind!(kind, E => read::find::<E>(&self.read_own(scope).await?, scope, column, values).await)
+        ask!(self, scope, reader => for_kind!(kind, E => read::find::<E>(reader, scope, column, values).await))
     }
 
     async fn pages(&self, scope: &Scope, query: &PageQuery, parents: &[Uuid]) -> Result<Vec<Page<Row>>> {
-        for_kind!(query.kind, E => read::pages::<E>(&self.read_own(scope).await?, scope, query, parents).await)
+        ask!(self, scope, reader => for_kind!(query.kind, E => read::pages::<E>(reader, scope, query, parents).await))
     }
 
     async fn commit(&self, scope: &Scope, transaction: &Transaction) -> Result<Committed> {
@@ -280,20 +307,41 @@ impl RelationalAdapter for SqlRelational {
     }
 
     async fn billing_totals(&self, scope: &Scope, keys: &[BillingKey]) -> Result<Vec<Vec<BillingTotal>>> {
-        read::billing_totals(&self.read_own(scope).await?, scope, keys).await
+        ask!(self, scope, reader => read::billing_totals(reader, scope, keys).await)
+    }
+
+    async fn spend_reports(&self, scope: &Scope, queries: &[SpendQuery]) -> Result<Vec<SpendReport>> {
+        ask!(self, scope, reader => report::spend(reader, scope, queries).await)
     }
 
     async fn outbox_due(&self, target: outbox_entry::Target, limit: u32) -> Result<Vec<outbox_entry::Model>> {
-        outbox::due(&self.read(Reach::Everything).await?, target, limit, self.clock.now()).await
+        let (reader, now) = (self.read(Reach::Everything).await?, self.clock.now());
+        match &self.claims {
+            Some(claims) => claims.due(reader, target, limit, now).await,
+            None => outbox::due(&reader, target, limit, now).await,
+        }
     }
 
     async fn outbox_settle(&self, settlements: &[(i64, Settlement)]) -> Result<()> {
         if settlements.is_empty() {
             return Ok(());
         }
+        if let Some(claims) = &self.claims
+            && claims.settle(settlements).await?
+        {
+            return Ok(());
+        }
         let open = self.begin(Mode::Write, Reach::Everything).await?;
         outbox::settle(&open, settlements).await?;
         open.commit().await.map_err(fault::database)
+    }
+
+    async fn outbox_left(&self, sequences: &[i64]) -> Result<Vec<i64>> {
+        outbox::left(&self.read(Reach::Everything).await?, sequences).await
+    }
+
+    fn outbox_changes(&self) -> Option<BoxStream<'static, ()>> {
+        self.postgres.as_ref().map(notify::changes)
     }
 
     async fn outbox_depth(&self) -> Result<Vec<(outbox_entry::Target, u64)>> {

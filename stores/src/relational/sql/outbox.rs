@@ -1,4 +1,16 @@
 //! The relay's side of the outbox: what is due, how each try ended, how much is left. It knows no organisations.
+//!
+//! # Order
+//!
+//! On SQLite writers queue, so sequence numbers ascend in the order of the commits. On PostgreSQL a number is drawn
+//! before the commit: entry 11 may be there while the transaction that drew 10 is still open. Nothing is lost by that,
+//! because what is due is not what lies after the last number seen but everything that is there: 10 is carried when it
+//! has appeared, however many were carried before it.
+//!
+//! Nor does an entity's order suffer. A transaction changes its rows first and draws its numbers last, and a row's next
+//! version is only written over the version before, which must have been committed: who draws the numbers of version 3
+//! does so after the commit of version 2. So the entries of a row ascend in the order of its versions. Entries without a row of this store (memories, topics) may come
+//! in either order; they carry a version that the target compares, and the older one is superseded whenever it comes.
 
 use super::{
     dialect::{self, Type},
@@ -56,6 +68,21 @@ pub(super) async fn settle(open: &Session, settlements: &[(i64, Settlement)]) ->
             .map_err(fault::database)?;
     }
     Ok(())
+}
+
+/// Which of these entries are still there, ascending.
+pub(super) async fn left(reader: &Session, sequences: &[i64]) -> Result<Vec<i64>> {
+    let list = sequences.iter().map(|sequence| (*sequence).into()).collect();
+    let list = dialect::list(reader.get_database_backend(), Type::Int, list);
+    Entity::find()
+        .select_only()
+        .column(Column::Sequence)
+        .filter(Expr::col(Column::Sequence).in_subquery(list))
+        .order_by_asc(Column::Sequence)
+        .into_tuple()
+        .all(reader)
+        .await
+        .map_err(fault::database)
 }
 
 /// Entries left for each target, also for those that have none.

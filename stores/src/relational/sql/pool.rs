@@ -70,6 +70,11 @@ impl Pool {
         self.connections.clone().into()
     }
 
+    /// How its connections are made, for those that must not come out of it.
+    pub(super) fn options(&self) -> Arc<PgConnectOptions> {
+        self.connections.connect_options()
+    }
+
     /// Connections at the most.
     pub(super) fn most(&self) -> u32 {
         self.most

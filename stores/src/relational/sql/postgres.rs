@@ -54,7 +54,7 @@ pub(super) async fn connect(address: &Address, options: PostgresOptions) -> Resu
     Ok((Pool::new(connect, options.connections, options.deadline.mul_f64(0.75)), walled))
 }
 
-fn connect_options(address: &Address, options: PostgresOptions) -> Result<PgConnectOptions> {
+pub(super) fn connect_options(address: &Address, options: PostgresOptions) -> Result<PgConnectOptions> {
     let parsed = PgConnectOptions::from_str(address.expose()).map_err(|error| {
         StoreError::with_source(STORE, ErrorKind::Invalid, format!("{address} is not the URL of a database"), error)
             .with_advice("write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE, with signs such as @ or / in the password percent-encoded")
@@ -148,7 +148,7 @@ fn unreachable(place: &str, error: SqlxError) -> StoreError {
     StoreError::with_source(STORE, ErrorKind::Unavailable, message, error).with_advice(advice)
 }
 
-/// The kind of a failure that is not about a constraint: https://www.postgresql.org/docs/current/errcodes-appendix.html
+/// The kind of a failure that is not about a constraint: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 pub(super) fn failure(error: &dyn DatabaseError) -> (ErrorKind, &'static str) {
     let code = error.code().unwrap_or_default();
     match &*code {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     Slice, SystemClock,
-    relational::{Audit, Change, Edge, Order, Outgoing, Record},
+    relational::{Audit, Change, Edge, Order, Outgoing, Record, SpendGroup},
 };
 use chrono::{DateTime, Utc};
 use entity::persona;
@@ -282,6 +282,21 @@ async fn a_batch_is_one_statement() {
     let keys = parents.map(|parent| BillingKey { parent, from: None, to: Some(time()) });
     store.billing_totals(&scope(), &keys).await.unwrap();
     statements(1);
+    store.spend_reports(&scope(), &spend_queries(&[SpendGroup::Day])).await.unwrap();
+    let by_day = statements(1);
+    store.spend_reports(&scope(), &spend_queries(&[SpendGroup::Kind, SpendGroup::Persona])).await.unwrap();
+    assert_eq!(statements(1), by_day, "one prepared statement whatever it groups by");
+}
+
+/// The organisation, a campaign and a persona.
+fn spend_queries(group_by: &[SpendGroup]) -> [SpendQuery; 3] {
+    [None, Some((Column::CampaignId, Uuid::nil())), Some((Column::PersonaId, Uuid::nil()))].map(|parent| SpendQuery {
+        parent,
+        from: Some(time()),
+        to: None,
+        group_by: group_by.to_vec(),
+        limit: 10,
+    })
 }
 
 fn posts_of_personas() -> PageQuery {
@@ -346,6 +361,12 @@ async fn rows_by_key_and_sums_use_indexes() {
     let sums = plan(&store, &statement).await;
     for by in ["organization_id=?", "organization_id=? AND campaign_id=?", "organization_id=? AND persona_id=?"] {
         assert!(sums.contains(&format!("({by} AND occurred_at>? AND occurred_at<?)")), "{sums}");
+    }
+    let reports = spend_queries(&[SpendGroup::Campaign, SpendGroup::Month]);
+    let statement = report::statement(DbBackend::Sqlite, scope().organization_id(), &reports).unwrap();
+    let reports = plan(&store, &statement).await;
+    for by in ["organization_id=?", "organization_id=? AND campaign_id=?", "organization_id=? AND persona_id=?"] {
+        assert!(reports.contains(&format!("({by} AND occurred_at>? AND occurred_at<?)")), "{reports}");
     }
     let (organization, key) = (scope().organization_id(), serde_json::json!("00"));
     for kind in Kind::ALL {
