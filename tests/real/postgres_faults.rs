@@ -12,6 +12,7 @@ use entity::{outbox_entry::Target, persona};
 use futures_util::future::join_all;
 use serde_json::json;
 use std::{
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -183,24 +184,14 @@ async fn a_stopped_server_is_unavailable_and_found_again() {
 async fn a_server_that_hangs_costs_no_more_than_the_deadline() {
     let Some(server) = postgres() else { return };
     let (store, own) = prepared(&server, "hanging", 4).await;
-    // Every process of it: the first one only accepts connections.
-    let processes = server.sql("hanging", "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
-    let signal = |name: &str| {
-        for process in processes.split_whitespace() {
-            // One that has gone meanwhile is fine.
-            let _ = std::process::Command::new("kill").args([name, process]).status();
-        }
-    };
-    server.signal("STOP");
-    signal("-STOP");
+    let frozen = server.freeze();
     for _ in 0..3 {
         let begun = Instant::now();
         expect(&read(&store, &own).await.unwrap_err(), &[ErrorKind::Timeout, ErrorKind::Unavailable]);
         assert!(begun.elapsed() < 2 * DEADLINE, "{:?}", begun.elapsed());
     }
     let written = store.commit(&own, &batch(&own, "hung")).await;
-    signal("-CONT");
-    server.signal("CONT");
+    drop(frozen);
     expect(&written.unwrap_err(), &[ErrorKind::Timeout, ErrorKind::Unavailable]);
     recovered(&store, &own).await;
     let there = found(&server, "hanging", "hung");
@@ -212,11 +203,15 @@ async fn a_connection_that_is_cut_in_mid_transaction_leaves_nothing() {
     let Some(server) = postgres() else { return };
     let (store, own) = prepared(&server, "cut", 4).await;
     // Holds up the batch in its middle: the row that it comes to is being written by another.
-    let mut lock = blocker(&server, "cut", &format!(
-        "INSERT INTO persona (id, organization_id, handle, name, status, created_at, updated_at, version) \
+    let lock = blocker(
+        &server,
+        "cut",
+        &format!(
+            "INSERT INTO persona (id, organization_id, handle, name, status, created_at, updated_at, version) \
          VALUES (gen_random_uuid(), '{}', 'cut.10', 'x', 'ACTIVE', now(), now(), 1)",
-        own.organization_id()
-    ));
+            own.organization_id()
+        ),
+    );
     let (other, scope) = (store.clone(), own.clone());
     let write = tokio::spawn(async move { other.commit(&scope, &batch(&scope, "cut")).await });
     let waiting = "SELECT pid FROM pg_stat_activity WHERE application_name = 'chimera' AND wait_event_type = 'Lock'";
@@ -225,10 +220,10 @@ async fn a_connection_that_is_cut_in_mid_transaction_leaves_nothing() {
         assert!(waits.elapsed() < DEADLINE, "the batch waits for nothing");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    server.sql("cut", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chimera'");
+    server
+        .sql("cut", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'chimera'");
     expect(&write.await.unwrap().unwrap_err(), &[ErrorKind::Unavailable]);
-    lock.kill().unwrap();
-    lock.wait().unwrap();
+    drop(lock);
     assert_eq!(found(&server, "cut", "cut"), NOTHING);
     recovered(&store, &own).await;
     // The same once more, now that nothing is in its way.
@@ -240,20 +235,20 @@ async fn a_connection_that_is_cut_in_mid_transaction_leaves_nothing() {
 async fn a_statement_that_waits_too_long_is_ended_by_the_server() {
     let Some(server) = postgres() else { return };
     let (store, own) = prepared(&server, "slow", 4).await;
-    let mut lock = blocker(&server, "slow", "LOCK TABLE persona");
+    let lock = blocker(&server, "slow", "LOCK TABLE persona");
     let error = read(&store, &own).await.unwrap_err();
     expect(&error, &[ErrorKind::Timeout]);
     let error = store.commit(&own, &batch(&own, "slow")).await.unwrap_err();
     expect(&error, &[ErrorKind::Timeout]);
     // The server has let go too: nothing of ours waits on.
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'chimera' AND wait_event_type = 'Lock'";
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'chimera' AND wait_event_type = 'Lock'";
     let begun = Instant::now();
     while server.sql("slow", waiting).trim() != "0" {
         assert!(begun.elapsed() < 2 * DEADLINE, "a statement outlives its deadline");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    lock.kill().unwrap();
-    lock.wait().unwrap();
+    drop(lock);
     recovered(&store, &own).await;
     assert_eq!(found(&server, "slow", "slow"), NOTHING);
 }
@@ -263,7 +258,7 @@ async fn a_pool_without_a_free_connection_is_overloaded() {
     let Some(server) = postgres() else { return };
     let (store, own) = prepared(&server, "full", 2).await;
     // Both connections are held by writers that wait for a lock; a third call finds none.
-    let mut lock = blocker(&server, "full", "LOCK TABLE persona");
+    let lock = blocker(&server, "full", "LOCK TABLE persona");
     let calls = join_all((0..12).map(|_| async {
         let begun = Instant::now();
         (read(&store, &own).await, begun.elapsed())
@@ -273,10 +268,10 @@ async fn a_pool_without_a_free_connection_is_overloaded() {
         expect(result.as_ref().unwrap_err(), &[ErrorKind::Overloaded, ErrorKind::Timeout]);
         assert!(*took < 2 * DEADLINE, "{took:?}");
     }
-    let overloaded = ended.iter().filter(|(result, _)| result.as_ref().is_err_and(|e| e.kind() == ErrorKind::Overloaded));
+    let overloaded =
+        ended.iter().filter(|(result, _)| result.as_ref().is_err_and(|e| e.kind() == ErrorKind::Overloaded));
     assert!(overloaded.count() >= 8, "most were told that too many wait: {ended:?}");
-    lock.kill().unwrap();
-    lock.wait().unwrap();
+    drop(lock);
     recovered(&store, &own).await;
 }
 
@@ -288,22 +283,13 @@ async fn a_server_without_connections_left_is_overloaded() {
     let server = Postgres::start_with(Flavour::Plain, &["max_connections=12", "superuser_reserved_connections=4"]);
     let (store, own) = prepared(&server, "crowded", 16).await;
     // Ours are few after a cut, and others take all that is left.
-    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chimera'";
+    let cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'chimera'";
     server.sql("crowded", cut);
     let url = format!("postgres://{OWNER}@127.0.0.1:{}/crowded", server.port());
-    let mut others: Vec<_> = (0..8).map(|_| psql(&url, "SELECT pg_sleep(60)")).collect();
-    let begun = Instant::now();
-    while server.sql("crowded", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)'").trim() < "8" {
-        assert!(begun.elapsed() < RECOVERY, "the others do not come in");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let others = Others::start(&server, &url, 8, "SELECT 1");
     expect(&read(&store, &own).await.unwrap_err(), &[ErrorKind::Overloaded]);
     expect(&store.commit(&own, &batch(&own, "crowded")).await.unwrap_err(), &[ErrorKind::Overloaded]);
-    for other in &mut others {
-        other.kill().unwrap();
-        other.wait().unwrap();
-    }
-    server.sql("crowded", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)'");
+    drop(others);
     recovered(&store, &own).await;
     assert_eq!(found(&server, "crowded", "crowded"), NOTHING);
 }
@@ -314,7 +300,10 @@ async fn a_server_that_only_reads_still_reads() {
     let (store, own) = prepared(&server, "replica", 4).await;
     let only = |word: &str| {
         server.sql("postgres", &format!("ALTER DATABASE replica SET default_transaction_read_only = {word}"));
-        server.sql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chimera'");
+        server.sql(
+            "postgres",
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'chimera'",
+        );
     };
     only("on");
     // Said aloud by the session, a transaction may write although the database's default is to read: that is a default
@@ -375,23 +364,56 @@ async fn text_that_the_database_cannot_keep_is_the_callers_mistake() {
     recovered(&store, &own).await;
 }
 
-/// Somebody else's transaction, which stays open until they are killed.
-fn blocker(server: &Postgres, database: &str, sql: &str) -> std::process::Child {
-    let child = psql(&server.url(database), &format!("BEGIN; {sql}; SELECT pg_sleep(60)"));
-    let begun = Instant::now();
-    let holds = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep'";
-    while server.sql(database, holds).trim() == "0" {
-        assert!(begun.elapsed() < RECOVERY, "the blocker does not block");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    child
+/// Somebody else's transactions, which stay open until this is dropped.
+struct Others<'a> {
+    server: &'a Postgres,
+    clients: Vec<Child>,
 }
 
-fn psql(url: &str, sql: &str) -> std::process::Child {
-    std::process::Command::new("/usr/lib/postgresql/15/bin/psql")
-        .args(["-Xq", "-d", url, "-c", sql])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap()
+/// What they do once they hold what they want.
+const HOLD: &str = "SELECT pg_sleep(60)";
+
+impl<'a> Others<'a> {
+    /// Starts as many as `count`, each doing `sql` first.
+    fn start(server: &'a Postgres, url: &str, count: usize, sql: &str) -> Self {
+        let client = || {
+            Command::new("/usr/lib/postgresql/15/bin/psql")
+                .args(["-Xq", "-d", url, "-c", &format!("BEGIN; {sql}"), "-c", HOLD])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
+        };
+        let mut others = Self { server, clients: (0..count).map(|_| client()).collect() };
+        let holding =
+            format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = '{HOLD}'");
+        let begun = Instant::now();
+        while others.server.sql("postgres", &holding).trim() != count.to_string() {
+            assert!(begun.elapsed() < RECOVERY, "the others do not come in");
+            std::thread::sleep(Duration::from_millis(50));
+            for other in &mut others.clients {
+                // Refused when the place of an administrator was not free again yet.
+                if other.try_wait().unwrap().is_some() {
+                    *other = client();
+                }
+            }
+        }
+        others
+    }
+}
+
+impl Drop for Others<'_> {
+    fn drop(&mut self) {
+        // A session that sleeps does not notice that its client has gone.
+        let end = format!("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query = '{HOLD}'");
+        self.server.sql("postgres", &end);
+        for client in &mut self.clients {
+            let _ = client.kill();
+            let _ = client.wait();
+        }
+    }
+}
+
+fn blocker<'a>(server: &'a Postgres, database: &str, sql: &str) -> Others<'a> {
+    Others::start(server, &server.url(database), 1, sql)
 }

@@ -33,7 +33,8 @@ pub fn id(table: &str, number: i64) -> Uuid {
     let name = format!("{number:032x}");
     let digits: String = name.chars().rev().collect();
     let mut bytes = *Uuid::parse_str(&digits).unwrap().as_bytes();
-    bytes[15] = u8::try_from(TABLES.iter().chain(&["organization", "api_key"]).position(|t| *t == table).unwrap()).unwrap();
+    bytes[15] =
+        u8::try_from(TABLES.iter().chain(&["organization", "api_key"]).position(|t| *t == table).unwrap()).unwrap();
     Uuid::from_bytes(bytes)
 }
 
@@ -92,13 +93,19 @@ pub fn fill(server: &Postgres, database: &str) {
         "persona",
         ROWS,
         &format!("id, organization_id, external_id, handle, name, status, {stamped}"),
-        &format!("{}, {org}, 'x' || n, 'p' || n, 'Name ' || n * 7919 % 200017, (ARRAY['ACTIVE','DRAFT','RETIRED'])[1 + n % 3], {stamps}", own("persona")),
+        &format!(
+            "{}, {org}, 'x' || n, 'p' || n, 'Name ' || n * 7919 % 200017, (ARRAY['ACTIVE','DRAFT','RETIRED'])[1 + n % 3], {stamps}",
+            own("persona")
+        ),
     );
     insert(
         "campaign",
         ROWS,
         &format!("id, organization_id, external_id, name, objective, status, budget_minor, currency, {stamped}"),
-        &format!("{}, {org}, 'x' || n, 'Name ' || n * 7919 % 200017, 'o', (ARRAY['ACTIVE','DRAFT'])[1 + n % 2], n, 'EUR', {stamps}", own("campaign")),
+        &format!(
+            "{}, {org}, 'x' || n, 'Name ' || n * 7919 % 200017, 'o', (ARRAY['ACTIVE','DRAFT'])[1 + n % 2], n, 'EUR', {stamps}",
+            own("campaign")
+        ),
     );
     insert(
         "campaign_persona",
@@ -116,21 +123,39 @@ pub fn fill(server: &Postgres, database: &str) {
     insert(
         "asset",
         ROWS,
-        &format!("id, organization_id, kind, status, content_type, size_bytes, sha256, metadata, source_asset_id, {stamped}"),
-        &format!("{}, {org}, 'IMAGE', 'READY', 'image/png', n, 'ab', '{{}}', CASE WHEN n % 3 = 0 AND n > 8 THEN {} END, {stamps}", own("asset"), at("asset", "n - 8")),
+        &format!(
+            "id, organization_id, kind, status, content_type, size_bytes, sha256, metadata, source_asset_id, {stamped}"
+        ),
+        &format!(
+            "{}, {org}, 'IMAGE', 'READY', 'image/png', n, 'ab', '{{}}', CASE WHEN n % 3 = 0 AND n > 8 THEN {} END, {stamps}",
+            own("asset"),
+            at("asset", "n - 8")
+        ),
     );
     let media = format!("{persona}, {campaign}");
     insert(
         "video",
         ROWS,
-        &format!("id, organization_id, external_id, persona_id, campaign_id, title, status, category, tags, asset_id, published_at, {stamped}"),
-        &format!("{}, {org}, 'x' || n, {media}, 'Title ' || n * 7919 % 200003, (ARRAY['READY','QUEUED','PUBLISHED'])[1 + n % 3], (ARRAY['travel','food','music','sport'])[1 + n % 4], '[]', {}, {stamp}, {stamps}", own("video"), own("asset")),
+        &format!(
+            "id, organization_id, external_id, persona_id, campaign_id, title, status, category, tags, asset_id, published_at, {stamped}"
+        ),
+        &format!(
+            "{}, {org}, 'x' || n, {media}, 'Title ' || n * 7919 % 200003, (ARRAY['READY','QUEUED','PUBLISHED'])[1 + n % 3], (ARRAY['travel','food','music','sport'])[1 + n % 4], '[]', {}, {stamp}, {stamps}",
+            own("video"),
+            own("asset")
+        ),
     );
     insert(
         "post",
         ROWS,
-        &format!("id, organization_id, external_id, persona_id, campaign_id, video_id, text, topics, platform, status, published_at, {stamped}"),
-        &format!("{}, {org}, 'x' || n, {media}, {}, 'text', '[]', (ARRAY['tiktok','youtube','x'])[1 + n % 3], (ARRAY['DRAFT','PUBLISHED','SCHEDULED'])[1 + n % 3], {stamp}, {stamps}", own("post"), own("video")),
+        &format!(
+            "id, organization_id, external_id, persona_id, campaign_id, video_id, text, topics, platform, status, published_at, {stamped}"
+        ),
+        &format!(
+            "{}, {org}, 'x' || n, {media}, {}, 'text', '[]', (ARRAY['tiktok','youtube','x'])[1 + n % 3], (ARRAY['DRAFT','PUBLISHED','SCHEDULED'])[1 + n % 3], {stamp}, {stamps}",
+            own("post"),
+            own("video")
+        ),
     );
     insert(
         "wallet",
@@ -141,27 +166,43 @@ pub fn fill(server: &Postgres, database: &str) {
     insert(
         "billing_record",
         ROWS,
-        &format!("id, organization_id, external_id, campaign_id, persona_id, kind, amount_minor, currency, occurred_at, {stamped}"),
-        &format!("{}, {org}, 'x' || n, {campaign}, {persona}, 'RENDER', n * 31 % 100003, (ARRAY['EUR','USD'])[1 + n % 2], {stamp}, {stamps}", own("billing_record")),
+        &format!(
+            "id, organization_id, external_id, campaign_id, persona_id, kind, amount_minor, currency, occurred_at, {stamped}"
+        ),
+        &format!(
+            "{}, {org}, 'x' || n, {campaign}, {persona}, 'RENDER', n * 31 % 100003, (ARRAY['EUR','USD'])[1 + n % 2], {stamp}, {stamps}",
+            own("billing_record")
+        ),
     );
     insert(
         "budget",
         ROWS,
         &format!("id, organization_id, campaign_id, starts_at, ends_at, amount_minor, currency, {stamped}"),
-        &format!("{}, {org}, {}, {stamp}, {stamp} + interval '1 day', n, 'EUR', {stamps}", own("budget"), own("campaign")),
+        &format!(
+            "{}, {org}, {}, {stamp}, {stamp} + interval '1 day', n, 'EUR', {stamps}",
+            own("budget"),
+            own("campaign")
+        ),
     );
     insert(
         "audit_entry",
         ROWS,
         "id, organization_id, actor, action, entity_type, entity_id, created_at",
-        &format!("{}, {org}, 'user:' || n % 500, (ARRAY['createPost','updatePost','deletePost'])[1 + n % 3], 'Post', {}, {stamp}", own("audit_entry"), at("post", "n / 4")),
+        &format!(
+            "{}, {org}, 'user:' || n % 500, (ARRAY['createPost','updatePost','deletePost'])[1 + n % 3], 'Post', {}, {stamp}",
+            own("audit_entry"),
+            at("post", "n / 4")
+        ),
     );
     insert(
         "outbox_entry",
         ROWS,
         "organization_id, target, entity_id, entity_version, body, attempts, not_before, created_at",
         // One in a hundred waits, half of these for longer.
-        &format!("{org}, (ARRAY['MEMORY','SEARCH'])[1 + n % 2], {}, 1, '{{}}', 0, CASE WHEN n % 100 = 0 THEN timestamptz '2026-01-01' + make_interval(years => n::int % 200 / 2) END, {stamp}", at("post", "n / 2")),
+        &format!(
+            "{org}, (ARRAY['MEMORY','SEARCH'])[1 + n % 2], {}, 1, '{{}}', 0, CASE WHEN n % 100 = 0 THEN timestamptz '2026-01-01' + make_interval(years => n::int % 200 / 2) END, {stamp}",
+            at("post", "n / 2")
+        ),
     );
     server.sql(database, &sql);
     server.sql(database, "VACUUM ANALYZE");

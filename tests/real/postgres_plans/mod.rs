@@ -11,7 +11,7 @@ use chimera_stores::{
     Address, Position, Scope, Slice, SortValue, SystemClock,
     relational::{
         Audit, BillingKey, Change, Column, Edge, Kind, Order, Outgoing, PageQuery, PostgresOptions, Predicate,
-        RelationalAdapter, Row, Settlement, SqlRelational, Transaction, Value,
+        RelationalAdapter, Row, Settlement, SpendGroup, SpendQuery, SqlRelational, Transaction, Value,
     },
 };
 use chrono::{DateTime, TimeZone, Utc};
@@ -108,7 +108,6 @@ impl Look {
         for plan in &plans {
             self.statements += 1;
             for fault in plan::faults(plan, bounds) {
-                eprintln!("FAULT {call}: {fault}");
                 self.faults.push(format!("{call}: {fault}\n{}", plan::outline(plan)));
             }
         }
@@ -214,6 +213,21 @@ impl Look {
         self.check("totals of personas", sums);
         self.adapter.billing_totals(&self.scope, &[key(None, 10, 12), key(None, 12, 14)]).await.unwrap();
         self.check("totals of two days of an organisation", sums);
+        let group_by = vec![SpendGroup::Kind, SpendGroup::Day];
+        let report = |parent, from: i64, to: i64| SpendQuery {
+            parent,
+            from: Some(day(from)),
+            to: Some(day(to)),
+            group_by: group_by.clone(),
+            limit: 100,
+        };
+        for (name, parents) in [("campaign", Column::CampaignId), ("persona", Column::PersonaId)] {
+            let reports: Vec<_> = (0..BATCH).map(|n| report(Some((parents, id(name, n * 4))), 0, 400)).collect();
+            self.adapter.spend_reports(&self.scope, &reports).await.unwrap();
+            self.check(&format!("reports of a {name}"), sums);
+        }
+        self.adapter.spend_reports(&self.scope, &[report(None, 10, 12), report(None, 12, 14)]).await.unwrap();
+        self.check("reports of two days of an organisation", sums);
     }
 
     async fn outbox(&mut self) {
@@ -227,6 +241,9 @@ impl Look {
             self.adapter.outbox_settle(&settled).await.unwrap();
             self.adapter.outbox_settle(&[(due[50].sequence, later)]).await.unwrap();
             self.check("settling", Bounds { sorted: 100.0, touched: Some(200.0) });
+            let sequences: Vec<_> = due.iter().map(|entry| entry.sequence).collect();
+            assert_eq!(self.adapter.outbox_left(&sequences).await.unwrap().len(), 60);
+            self.check("what is left", Bounds { sorted: 100.0, touched: Some(200.0) });
         }
     }
 
@@ -363,7 +380,6 @@ async fn no_question_reads_a_table_or_sorts_more_than_a_page() {
     drop(Look::open(&server, &url).await);
     data::fill(&server, "plans");
     server.sql("plans", "ALTER DATABASE plans SET auto_explain.log_min_duration = 0");
-    eprintln!("filled");
     let mut faults = Vec::new();
     for mode in ["auto", "force_generic_plan"] {
         server.sql("plans", &format!("ALTER DATABASE plans SET plan_cache_mode = {mode}"));

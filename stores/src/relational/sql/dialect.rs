@@ -181,6 +181,37 @@ pub(super) fn join_each<E: Table>(
     };
 }
 
+/// For each of `keys` what `sums` says of the rows of `table`, grouped by the first of `columns`, which are all that
+/// `sums` selects; it has no `FROM` yet and may name columns of the keys.
+///
+/// PostgreSQL sums for one key after the other, so that it knows a range when it sees its two bounds. As a join it takes
+/// them for two conditions that a third of all rows satisfies each, and reads the whole table.
+pub(super) fn sum_each(
+    backend: DbBackend,
+    keys: SelectStatement,
+    (keys_alias, ordinal): (&'static str, &'static str),
+    mut sums: SelectStatement,
+    (table, alias): (&'static str, &'static str),
+    columns: &[&'static str],
+) -> SelectStatement {
+    let group = columns.first().copied().unwrap_or_default();
+    if backend == DbBackend::Postgres {
+        sums.from_as(table, alias).group_by_col((alias, group));
+        return Query::select()
+            .column((keys_alias, ordinal))
+            .columns(columns.iter().map(|column| ("sums", *column)))
+            .from_subquery(keys, keys_alias)
+            .join_lateral(JoinType::InnerJoin, sums, "sums", Expr::cust("TRUE"))
+            .take();
+    }
+    sums.column((keys_alias, ordinal))
+        .from_subquery(keys, keys_alias)
+        // Taken as an order: keys first.
+        .join_as(JoinType::CrossJoin, table, alias, Condition::all())
+        .group_by_columns([(keys_alias, ordinal), (alias, group)])
+        .take()
+}
+
 /// Whether `text` contains `needle`, ignoring the case of ASCII letters. `lower` knows only ASCII on SQLite, and on
 /// PostgreSQL under the `C` collation; `LIKE` is avoided for its limit on patterns.
 pub(super) fn contains(backend: DbBackend, text: Expr, needle: &str) -> Expr {

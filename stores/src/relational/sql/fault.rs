@@ -38,6 +38,8 @@ fn classify(error: &DbErr) -> (ErrorKind, &'static str) {
     }
 }
 
+/// What is said of a database that refuses every write.
+pub(super) const ONLY_READ: &str = "the database cannot be written: it is a replica or read-only";
 const OVERLOADED: (ErrorKind, &str) = (ErrorKind::Overloaded, "too many calls wait for a connection of the database");
 const CLOSED: (ErrorKind, &str) = (ErrorKind::Unavailable, "the database is closed");
 const LOST: (ErrorKind, &str) = (ErrorKind::Unavailable, "the connection to the database was lost");

@@ -1,9 +1,9 @@
 //! The adapter over a SQL database, through SeaORM: SQLite for one machine, PostgreSQL for many.
 //!
-//! A read is one statement whatever the size of its batch: the keys travel as one JSON parameter, so there is one
-//! prepared statement per question and not one per batch size. A write is one transaction: on the one writing
-//! connection of SQLite, on any connection of PostgreSQL's pool. What differs between the statements of the databases
-//! is in [`dialect`]; what they run on is a [`Session`].
+//! A read is one statement whatever the size of its batch: the keys travel as one JSON parameter (on PostgreSQL as
+//! arrays, whose size the planner estimates low), so there is one prepared statement per question and not one per batch
+//! size. A write is one transaction: on the one writing connection of SQLite, on any connection of PostgreSQL's pool.
+//! What differs between the statements of the databases is in [`dialect`]; what they run on is a [`Session`].
 //!
 //! # PostgreSQL
 //!

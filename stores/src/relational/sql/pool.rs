@@ -17,6 +17,7 @@ use sea_orm::{
     DatabaseConnection, DbErr, RuntimeErr, SqlxError,
     sqlx::{
         AssertSqlSafe, Connection, PgConnection, PgPool,
+        error::DatabaseError,
         pool::PoolConnectionMetadata,
         postgres::{PgConnectOptions, PgPoolOptions},
     },
@@ -28,6 +29,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::sync::Mutex;
 
 /// How often a transaction begins anew because its connection was lost. The second begins on a new connection.
 const BEGINNINGS: u32 = 3;
@@ -39,6 +41,9 @@ const UNTESTED: Duration = Duration::from_secs(30);
 pub(super) struct Pool {
     connections: PgPool,
     losses: Arc<Losses>,
+    /// How a connection is made, and whose turn it is to try one.
+    options: Arc<PgConnectOptions>,
+    probing: Arc<Mutex<()>>,
     most: u32,
 }
 
@@ -56,7 +61,8 @@ impl Pool {
                 let usable = !known.after(meta.age);
                 Box::pin(async move { Ok(usable && is_alive(connection, &meta).await) })
             });
-        Self { connections: pool.connect_lazy_with(options), losses, most }
+        let (options, probing) = (Arc::new(options), Arc::default());
+        Self { connections: pool.connect_lazy_with((*options).clone()), losses, options, probing, most }
     }
 
     /// The pool as SeaORM's migrations want it: without an organisation, so that row-level security hides all rows.
@@ -78,6 +84,9 @@ impl Pool {
     pub(super) async fn begin(&self, mode: Mode, reach: Reach) -> Result<Session> {
         let mut beginnings = 1;
         loop {
+            if !self.losses.working() {
+                self.probe().await?;
+            }
             let statement = AssertSqlSafe(begin_statement(mode, reach));
             match self.connections.begin_with(statement).await {
                 Ok(open) => {
@@ -85,20 +94,50 @@ impl Pool {
                     return Ok(Session::Postgres(PgSession::new(open, self.losses.clone())));
                 }
                 Err(error) if self.losses.note(&error) && beginnings < BEGINNINGS => beginnings += 1,
-                Err(error) => return Err(self.failed(error)),
+                // It waits for connections as long as it may, and does not tell why none came.
+                Err(error @ SqlxError::PoolTimedOut) if self.connections.size() < self.most => {
+                    self.losses.doubt();
+                    self.probe().await?;
+                    return Err(away(error));
+                }
+                Err(error) => return Err(refused(error)),
             }
         }
     }
 
-    /// A connection that does not come is the pool's fault only when the pool is full of connections that work.
-    fn failed(&self, error: SqlxError) -> StoreError {
-        let away = !self.losses.working() || self.connections.size() < self.most;
-        match error {
-            SqlxError::PoolTimedOut if away => {
-                StoreError::with_source(STORE, ErrorKind::Unavailable, "the database does not answer", error)
-            }
-            error => fault::database(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)))),
+    /// Tries to connect, one caller at a time, when the last that was heard of the server was that it is gone. The pool
+    /// would try again and again, as long as a caller may wait, where a server that is down or full says so at once.
+    async fn probe(&self) -> Result<()> {
+        let _turn = self.probing.lock().await;
+        if self.losses.working() {
+            return Ok(());
         }
+        match tokio::time::timeout(PROBE, PgConnection::connect_with(&self.options)).await {
+            Ok(Ok(connection)) => {
+                self.losses.works();
+                // The server notices the end of a connection by itself when this fails.
+                let _ = connection.close().await;
+                Ok(())
+            }
+            Ok(Err(error)) => Err(refused(error)),
+            Err(_) => Err(away(SqlxError::PoolTimedOut)),
+        }
+    }
+}
+
+/// The longest that a server which works takes to let somebody in, on a bad day.
+const PROBE: Duration = Duration::from_millis(500);
+
+fn away(error: SqlxError) -> StoreError {
+    StoreError::with_source(STORE, ErrorKind::Unavailable, "the database does not answer", error)
+}
+
+/// Why no transaction began.
+fn refused(error: SqlxError) -> StoreError {
+    match error.as_database_error().and_then(DatabaseError::code).as_deref() {
+        // What a standby says to `BEGIN READ WRITE`: a feature that it does not support.
+        Some("0A000") => StoreError::with_source(STORE, ErrorKind::Unavailable, fault::ONLY_READ, error),
+        _ => fault::database(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)))),
     }
 }
 
@@ -127,6 +166,11 @@ impl Losses {
             self.working.store(false, Ordering::Relaxed);
         }
         lost
+    }
+
+    /// It is not known whether the server is there.
+    fn doubt(&self) {
+        self.working.store(false, Ordering::Relaxed);
     }
 
     fn works(&self) {

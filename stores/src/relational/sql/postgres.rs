@@ -158,7 +158,7 @@ pub(super) fn failure(error: &dyn DatabaseError) -> (ErrorKind, &'static str) {
         "53300" => (ErrorKind::Overloaded, "the database has no connection left"),
         "57014" => (ErrorKind::Timeout, "the database did not answer in time"),
         "53100" => (ErrorKind::Unavailable, "the disk of the database is full"),
-        "25006" => (ErrorKind::Unavailable, "the database cannot be written: it is a replica or read-only"),
+        "25006" => (ErrorKind::Unavailable, fault::ONLY_READ),
         // Row-level security uses the same code as a missing grant, and only a defect of this program meets it.
         "42501" if error.message().contains("row-level security") => {
             (ErrorKind::Forbidden, "the row belongs to another organisation")

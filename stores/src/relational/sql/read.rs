@@ -304,23 +304,21 @@ fn billing_row((ordinal, key): (usize, &BillingKey)) -> Json {
 fn billing_arm(backend: DbBackend, organization: Uuid, parent: Option<Column>, rows: Vec<Json>) -> SelectStatement {
     let columns = [(ORDINAL, Type::Int), (KEY, Type::Uuid), ("from_time", Type::Time), ("to_time", Type::Time)];
     let at = |name: &'static str| Expr::col((ROWS, name));
-    let mut arm = Query::select()
-        .column((KEYS, ORDINAL))
+    let mut sums = Query::select()
         .column((ROWS, "currency"))
         // PostgreSQL sums 64-bit integers into a decimal; the largest amount is small enough for the way back.
         .expr_as(at("amount_minor").sum().cast_as("bigint"), "amount_minor")
         .expr_as(at("id").count(), "records")
-        .from_subquery(dialect::tuples(backend, &columns, rows), KEYS)
-        .join_as(JoinType::CrossJoin, "billing_record", ROWS, Condition::all())
         .and_where(at("organization_id").eq(organization))
         .and_where(at("occurred_at").gte(Expr::col((KEYS, "from_time"))))
         .and_where(at("occurred_at").lt(Expr::col((KEYS, "to_time"))))
-        .group_by_columns([(KEYS, ORDINAL), (ROWS, "currency")])
         .take();
     if let Some(parent) = parent {
-        arm.and_where(at(column::name(parent)).equals((KEYS, KEY)));
+        sums.and_where(at(column::name(parent)).equals((KEYS, KEY)));
     }
-    arm
+    let keys = dialect::tuples(backend, &columns, rows);
+    let columns = ["currency", "amount_minor", "records"];
+    dialect::sum_each(backend, keys, (KEYS, ORDINAL), sums, ("billing_record", ROWS), &columns)
 }
 
 /// Whether a row of `table` with this id exists in the organisation; users and organisations exist everywhere.
