@@ -52,14 +52,6 @@ fn one_database(server: &Postgres) -> String {
     }
 }
 
-fn database(server: &Postgres, folder: &Path) -> String {
-    let name = name(folder);
-    match server.sql("postgres", &format!("SELECT 1 FROM pg_database WHERE datname = '{name}'")).trim() {
-        "1" => server.url(&name),
-        _ => server.create(&name),
-    }
-}
-
 /// The URL of the server.
 pub fn redis() -> String {
     REDIS.lock().unwrap().get_or_insert_with(Redis::start).url()
