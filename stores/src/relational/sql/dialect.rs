@@ -181,34 +181,34 @@ pub(super) fn join_each<E: Table>(
     };
 }
 
-/// For each of `keys` what `sums` says of the rows of `table`, grouped by the first of `columns`, which are all that
-/// `sums` selects; it has no `FROM` yet and may name columns of the keys.
+/// For each of `keys` (called by their alias) what `sums` says of the rows of `table`, with the columns `carried` over from
+/// the key. `sums` selects `columns` and is grouped; it has no `FROM` yet and may name columns of the keys.
 ///
 /// PostgreSQL sums for one key after the other, so that it knows a range when it sees its two bounds. As a join it takes
 /// them for two conditions that a third of all rows satisfies each, and reads the whole table.
 pub(super) fn sum_each(
     backend: DbBackend,
-    keys: SelectStatement,
-    (keys_alias, ordinal): (&'static str, &'static str),
+    (keys, key): (SelectStatement, &'static str),
+    carried: &[&'static str],
     mut sums: SelectStatement,
-    (table, alias): (&'static str, &'static str),
+    (table, row): (&'static str, &'static str),
     columns: &[&'static str],
 ) -> SelectStatement {
-    let group = columns.first().copied().unwrap_or_default();
+    let of_key = || carried.iter().map(|column| (key, *column));
     if backend == DbBackend::Postgres {
-        sums.from_as(table, alias).group_by_col((alias, group));
+        sums.from_as(table, row);
         return Query::select()
-            .column((keys_alias, ordinal))
+            .columns(of_key())
             .columns(columns.iter().map(|column| ("sums", *column)))
-            .from_subquery(keys, keys_alias)
+            .from_subquery(keys, key)
             .join_lateral(JoinType::InnerJoin, sums, "sums", Expr::cust("TRUE"))
             .take();
     }
-    sums.column((keys_alias, ordinal))
-        .from_subquery(keys, keys_alias)
+    sums.columns(of_key())
+        .from_subquery(keys, key)
         // Taken as an order: keys first.
-        .join_as(JoinType::CrossJoin, table, alias, Condition::all())
-        .group_by_columns([(keys_alias, ordinal), (alias, group)])
+        .join_as(JoinType::CrossJoin, table, row, Condition::all())
+        .group_by_columns(of_key())
         .take()
 }
 

@@ -312,13 +312,14 @@ fn billing_arm(backend: DbBackend, organization: Uuid, parent: Option<Column>, r
         .and_where(at("organization_id").eq(organization))
         .and_where(at("occurred_at").gte(Expr::col((KEYS, "from_time"))))
         .and_where(at("occurred_at").lt(Expr::col((KEYS, "to_time"))))
+        .group_by_col((ROWS, "currency"))
         .take();
     if let Some(parent) = parent {
         sums.and_where(at(column::name(parent)).equals((KEYS, KEY)));
     }
     let keys = dialect::tuples(backend, &columns, rows);
     let columns = ["currency", "amount_minor", "records"];
-    dialect::sum_each(backend, keys, (KEYS, ORDINAL), sums, ("billing_record", ROWS), &columns)
+    dialect::sum_each(backend, (keys, KEYS), &[ORDINAL], sums, ("billing_record", ROWS), &columns)
 }
 
 /// Whether a row of `table` with this id exists in the organisation; users and organisations exist everywhere.

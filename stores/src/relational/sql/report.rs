@@ -17,10 +17,9 @@ use crate::{
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use entity::billing_record::Kind;
 use sea_orm::{
-    Condition, ConnectionTrait, DbBackend, DbErr, QueryResult,
+    ConnectionTrait, DbBackend, DbErr, QueryResult,
     sea_query::{
-        CaseStatement, Expr, ExprTrait, Func, JoinType, NullOrdering, Order, Query, SelectStatement, UnionType,
-        WindowStatement,
+        CaseStatement, Expr, ExprTrait, Func, NullOrdering, Order, Query, SelectStatement, UnionType, WindowStatement,
     },
 };
 use serde_json::{Value as Json, json};
@@ -145,9 +144,7 @@ fn arm(backend: DbBackend, organization: Uuid, parent: Option<Column>, keys: Vec
     let at = |name: &'static str| Expr::col((ROWS, name));
     let asked = |name: &'static str| Expr::col((KEYS, name));
     let only_if = |flag, name| CaseStatement::new().case(asked(flag).eq(1_i64), at(name));
-    let mut arm = Query::select()
-        .column((KEYS, ORDINAL))
-        .column((KEYS, MOST))
+    let mut sums = Query::select()
         .expr_as(only_if(BY_CAMPAIGN, "campaign_id"), CAMPAIGN)
         .expr_as(only_if(BY_PERSONA, "persona_id"), PERSONA)
         .expr_as(only_if(BY_KIND, "kind"), KIND)
@@ -156,19 +153,17 @@ fn arm(backend: DbBackend, organization: Uuid, parent: Option<Column>, keys: Vec
         // PostgreSQL sums 64-bit integers into a decimal; the largest amount is small enough for the way back.
         .expr_as(at("amount_minor").sum().cast_as("bigint"), AMOUNT)
         .expr_as(at("id").count(), RECORDS)
-        .from_subquery(dialect::tuples(backend, &columns, keys), KEYS)
-        // SQLite takes a cross join as an order: questions first.
-        .join_as(JoinType::CrossJoin, "billing_record", ROWS, Condition::all())
         .and_where(at("organization_id").eq(organization))
         .and_where(at("occurred_at").gte(asked(FROM)))
         .and_where(at("occurred_at").lt(asked(TO)))
-        .group_by_columns([(KEYS, ORDINAL), (KEYS, MOST)])
         .group_by_columns([CAMPAIGN, PERSONA, KIND, START, CURRENCY])
         .take();
     if let Some(parent) = parent {
-        arm.and_where(at(column::name(parent)).equals((KEYS, PARENT)));
+        sums.and_where(at(column::name(parent)).equals((KEYS, PARENT)));
     }
-    arm
+    let keys = dialect::tuples(backend, &columns, keys);
+    let columns = [CAMPAIGN, PERSONA, KIND, START, CURRENCY, AMOUNT, RECORDS];
+    dialect::sum_each(backend, (keys, KEYS), &[ORDINAL, MOST], sums, ("billing_record", ROWS), &columns)
 }
 
 fn read_row(result: &QueryResult) -> Result<(usize, SpendRow), DbErr> {
