@@ -1,5 +1,6 @@
-//! The example documents give the same answers, by the same number of store calls, on real servers as on the embedded
-//! stores.
+//! The example documents give the same answers on real servers as on the embedded stores. How many store calls they
+//! take is pinned for the embedded stores: which of two lists comes first decides whether their children share a batch,
+//! and that differs with the stores' speed.
 
 use crate::{
     examples::answers,
@@ -44,13 +45,12 @@ async fn the_examples_answer_alike_on_real_servers() {
     let Some(servers) = Servers::start() else { return };
     let embedded = TestApp::demo().await;
     let served = TestApp::with(&servers.settings()).await;
-    let ((one, calls), (other, calls_served)) = (answers(&embedded).await, answers(&served).await);
+    let ((one, _), (other, _)) = (answers(&embedded).await, answers(&served).await);
     let mut found = Vec::new();
     for (name, answer) in &one {
         differences(name, answer, &other[name], &mut found);
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
-    assert_eq!(calls, calls_served);
     embedded.app.stop().await;
     served.app.stop().await;
 }
