@@ -56,6 +56,23 @@ async fn a_killed_server_has_lost_nothing_acknowledged() {
     assert_eq!(settled.unwrap().state, TaskState::Completed);
 }
 
+/// The policy that most servers have. While its disk is slow such a server answers before it writes, so what this file
+/// shows of a kill is not true of it, and the store says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_syncs_once_a_second_is_not_called_durable() {
+    if !found() {
+        return;
+    }
+    let server = Redis::start_with(&["--appendfsync", "everysec"]);
+    let store = open(&server.url()).await;
+    assert!(!store.capabilities().durable);
+    let said = store.findings(&scope()).await.unwrap();
+    assert!(said.len() == 1 && said[0].advice.contains("appendfsync"), "{said:?}");
+    server.cli(&["CONFIG", "SET", "appendfsync", "always"]);
+    assert_eq!(store.findings(&scope()).await.unwrap(), []);
+    assert!(open(&server.url()).await.capabilities().durable);
+}
+
 /// Scripts are forgotten by a server that restarts, or that is told to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forgotten_scripts_are_sent_again() {

@@ -215,8 +215,10 @@ impl Server {
         };
         self.link.judge(number, answer.as_ref().err().into_iter());
         let answers = answer.and_then(|answer| match answer {
-            // A node's refusal stands among the answers.
-            Value::Map(nodes) => nodes.into_iter().map(|(_, answer)| answer.extract_error()).collect(),
+            // One for each node; its refusal stands among the answers.
+            Value::Map(nodes) if self.is_cluster() => {
+                nodes.into_iter().map(|(_, answer)| answer.extract_error()).collect()
+            }
             answer => Ok(vec![answer]),
         });
         match answers {

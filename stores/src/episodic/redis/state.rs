@@ -23,6 +23,8 @@ pub(super) struct Node {
     mode: String,
     is_replica: bool,
     appends: bool,
+    /// Whether an appended write is on the disk before it is answered.
+    syncs: Option<bool>,
     saves: Option<bool>,
     eviction: String,
     used_bytes: u64,
@@ -31,24 +33,29 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// From the text of `INFO` and of `CONFIG GET save`.
-    fn read(info: &str, save: Option<&str>) -> Self {
-        let field = |name: &str| {
-            let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.map(str::trim).unwrap_or_default()
-        };
+    /// From the text of `INFO` and of `CONFIG GET save appendfsync`.
+    fn read(info: &str, config: Option<&str>) -> Self {
+        let field = |name| line(info, name).unwrap_or_default();
+        let setting = |name| config.and_then(|config| line(config, name));
         let number = |name| field(name).parse().unwrap_or(0);
         Self {
             version: field("redis_version").to_owned(),
             mode: field("redis_mode").to_owned(),
             is_replica: field("role") == "slave",
             appends: field("aof_enabled") == "1",
-            saves: save.map(|save| save.contains(|letter: char| letter.is_ascii_digit())),
+            syncs: setting("appendfsync").map(|policy| policy == "always"),
+            saves: setting("save").map(|save| !save.is_empty()),
             eviction: field("maxmemory_policy").to_owned(),
             used_bytes: number("used_memory"),
             max_bytes: number("maxmemory"),
             write_failed: field("aof_last_write_status") == "err" || field("rdb_last_bgsave_status") == "err",
         }
+    }
+
+    /// Whether what it acknowledged outlasts its being killed. A policy that syncs once a second is not enough: while the
+    /// disk is slow, the server answers up to two seconds before it writes.
+    fn is_durable(&self) -> bool {
+        self.appends && self.syncs == Some(true)
     }
 
     fn is_old(&self) -> bool {
@@ -57,15 +64,20 @@ impl Node {
     }
 }
 
+/// What follows a name and a colon in a text of lines.
+fn line<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
 /// What all nodes that take writes say of themselves; `None` when the access list hides it.
 pub(super) async fn nodes(server: &Server) -> Result<Option<Vec<Node>>> {
     let mut config = ::redis::cmd("CONFIG");
-    config.arg("GET").arg("save");
+    config.arg("GET").arg("save").arg("appendfsync");
     let Some(infos) = server.each_node(::redis::cmd("INFO")).await? else { return Ok(None) };
-    let saves = server.each_node(config).await.ok().flatten().unwrap_or_default();
+    let configs = server.each_node(config).await.ok().flatten().unwrap_or_default();
     // The nodes may answer in another order the second time; they are set up alike, or a finding is one node off.
-    let saves = saves.iter().map(|save| Some(save.as_str())).chain(std::iter::repeat(None));
-    Ok(Some(infos.iter().zip(saves).map(|(info, save)| Node::read(info, save)).collect()))
+    let configs = configs.iter().map(|config| Some(config.as_str())).chain(std::iter::repeat(None));
+    Ok(Some(infos.iter().zip(configs).map(|(info, config)| Node::read(info, config)).collect()))
 }
 
 /// Writes `text` to a key by a script and reads it.
@@ -95,7 +107,7 @@ pub(super) fn check(nodes: &[Node], is_cluster: bool) -> Result<()> {
 /// Whether all nodes have an acknowledged write on their disk's file before they answer, so that it survives their being
 /// killed. A snapshot alone does not do that.
 pub(super) fn is_durable(nodes: Option<&[Node]>) -> bool {
-    nodes.is_some_and(|nodes| !nodes.is_empty() && nodes.iter().all(|node| node.appends))
+    nodes.is_some_and(|nodes| !nodes.is_empty() && nodes.iter().all(Node::is_durable))
 }
 
 /// What its operator should know.
@@ -126,6 +138,12 @@ pub(super) fn findings(nodes: Option<&[Node]>) -> Vec<Finding> {
             "set appendonly to yes",
         );
     }
+    if any(|node| node.appends && node.syncs == Some(false)) {
+        add(
+            "the redis server may acknowledge a task before it is on its disk: a crash loses the last two seconds",
+            "set appendfsync to always",
+        );
+    }
     if any(|node| node.write_failed) {
         add("the redis server could not write to its disk the last time", "see its log: the disk may be full");
     }
@@ -150,13 +168,15 @@ mod tests {
     const INFO: &str = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nused_memory:1000\r\nmaxmemory:0\r\n\
                         maxmemory_policy:noeviction\r\naof_enabled:1\r\naof_last_write_status:ok\r\nrole:master\r\n";
 
-    fn node(change: (&str, &str), save: Option<&str>) -> Node {
-        Node::read(&INFO.replace(change.0, change.1), save)
+    const SAFE: Option<&str> = Some("appendfsync:always\nsave:");
+
+    fn node(change: (&str, &str), config: Option<&str>) -> Node {
+        Node::read(&INFO.replace(change.0, change.1), config)
     }
 
     #[test]
     fn a_server_that_is_well_has_no_findings() {
-        let well = node(("", ""), Some("save\n"));
+        let well = node(("", ""), SAFE);
         assert_eq!(findings(Some(std::slice::from_ref(&well))), []);
         assert!(is_durable(Some(std::slice::from_ref(&well))) && check(&[well], false).is_ok());
     }
@@ -165,14 +185,17 @@ mod tests {
     fn what_can_lose_tasks_is_found() {
         let found = |node: Node| findings(Some(&[node])).into_iter().map(|found| found.message).collect::<String>();
         assert!(found(node(("noeviction", "allkeys-lru"), None)).contains("evicts"));
-        assert!(found(node(("aof_enabled:1", "aof_enabled:0"), Some("save\n"))).contains("nothing on disk"));
-        assert!(found(node(("aof_enabled:1", "aof_enabled:0"), Some("save\n3600 1"))).contains("snapshots"));
+        assert!(found(node(("aof_enabled:1", "aof_enabled:0"), SAFE)).contains("nothing on disk"));
+        assert!(found(node(("aof_enabled:1", "aof_enabled:0"), Some("save:3600 1"))).contains("snapshots"));
+        let everysec = Some("save:\nappendfsync:everysec");
+        assert!(found(node(("", ""), everysec)).contains("before it is on its disk"));
+        assert!(!is_durable(Some(&[node(("", ""), everysec)])) && !is_durable(Some(&[node(("", ""), None)])));
         assert!(found(node(("write_status:ok", "write_status:err"), None)).contains("could not write"));
         assert!(found(node(("maxmemory:0", "maxmemory:1100"), None)).contains("90 percent"));
         assert!(found(node(("role:master", "role:slave"), None)).contains("replica"));
         assert_eq!(findings(None).len(), 1);
-        let snapshots = node(("aof_enabled:1", "aof_enabled:0"), Some("save\n3600 1"));
-        assert!(!is_durable(Some(&[node(("", ""), None), snapshots])) && !is_durable(None));
+        let snapshots = node(("aof_enabled:1", "aof_enabled:0"), Some("save:3600 1"));
+        assert!(!is_durable(Some(&[node(("", ""), SAFE), snapshots])) && !is_durable(None));
     }
 
     #[test]
