@@ -4,8 +4,13 @@
 //! folder only), then the relay and the housekeeping. Stopping goes the other way.
 
 use crate::{
+    access::KeyRing,
+    api,
     config::{Place, Settings},
+    document::Refusal,
     graphql::{context::Shared, cursor::CursorKey, types::service::Limits},
+    http::{HttpSettings, Parts},
+    readiness::StoreHealth,
     rebuild::rebuild_search,
     relay::Relay,
     seed,
@@ -90,16 +95,7 @@ impl App {
         if search_is_empty && !stores.relational.organizations().await?.is_empty() {
             folder.mark(UNFILLED)?;
         }
-        let relay = Relay::new(stores.clone(), clock.clone());
-        let shared = Arc::new(Shared {
-            stores,
-            relay,
-            clock,
-            cursor_key: CursorKey::new(&secret),
-            public_url: settings.public_url.clone(),
-            outbox_wait: settings.outbox_wait,
-            limits: limits(settings),
-        });
+        let shared = Arc::new(shared(stores, clock, &secret, settings));
         Ok(Self { shared, registry: Arc::new(Mutex::new(registry)), faults, folder, jobs: Vec::new() })
     }
 
@@ -168,6 +164,47 @@ impl App {
             telemetry.close().await;
         }
     }
+}
+
+/// What requests share, over stores that are open.
+pub fn shared(stores: Stores, clock: Arc<dyn Clock>, secret: &[u8; 32], settings: &Settings) -> Shared {
+    Shared {
+        relay: Relay::new(stores.clone(), clock.clone()),
+        stores,
+        clock,
+        cursor_key: CursorKey::new(secret),
+        public_url: settings.public_url.clone(),
+        outbox_wait: settings.outbox_wait,
+        limits: limits(settings),
+    }
+}
+
+/// What the HTTP layer needs to answer from `shared`.
+///
+/// # Errors
+/// When the schema is broken, which only a defect can cause.
+pub fn parts(shared: &Arc<Shared>, registry: &Arc<Mutex<Registry>>, settings: &Settings) -> Result<Parts, Refusal> {
+    let engine = Arc::new(api::engine(settings)?);
+    engine.stats().register(&mut registry.lock());
+    let stores = &shared.stores;
+    let of_request = shared.clone();
+    Ok(Parts {
+        api: engine,
+        authenticator: Arc::new(KeyRing::new(stores.clone(), settings.demo.then(seed::demo))),
+        readiness: Arc::new(StoreHealth::new(stores.clone())),
+        make_data: Arc::new(move |scope, id| api::request_data(&of_request, scope, id.to_string())),
+        media: stores.media().ok().and_then(|media| media.local()),
+        registry: registry.clone(),
+        settings: HttpSettings {
+            listen: settings.listen,
+            workers: settings.workers,
+            public_url: settings.public_url.clone(),
+            shutdown_timeout: settings.shutdown_timeout,
+            cors_origins: settings.cors_origins.clone(),
+            graphiql: settings.graphiql,
+            limits: settings.limits.clone(),
+        },
+    })
 }
 
 /// An index that was lost, or never made, is filled from the rows.

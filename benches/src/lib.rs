@@ -1,8 +1,27 @@
-//! What the programs under `bin/` share: rates of slices in turn, and how they are told.
+//! What is measured, against whom, and how. Every claim is a ratio taken in one run on one machine.
+//!
+//! H is a handler written by hand ([`hand`]), S the stack of a team's first day ([`stock`]); both answer the same bytes
+//! from the same data ([`data`], [`documents`]) as the product, which stands over stubs ([`stub`]) or over real stores.
+//! Servers are processes of their own on one core ([`process`]), the load comes from the other ([`load`]), and they take
+//! turns ([`duel`]). `bin/bench.rs` is the command, `metrics` what it can measure.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench stops at the first surprise")]
 
-use std::time::{Duration, Instant};
+pub mod data;
+pub mod delay;
+pub mod documents;
+pub mod duel;
+pub mod figure;
+pub mod hand;
+pub mod installation;
+pub mod load;
+pub mod metrics;
+pub mod process;
+pub mod queue;
+pub mod serve;
+pub mod stock;
+pub mod stub;
 
+use std::time::{Duration, Instant};
 /// The middle of some figures.
 ///
 /// # Panics

@@ -2,15 +2,11 @@
 
 use super::Failure;
 use crate::{
-    access::KeyRing,
-    api,
-    app::App,
+    app::{self, App},
     config::Settings,
-    http::{self, HttpSettings, Parts},
-    readiness::StoreHealth,
-    seed,
+    http,
 };
-use std::{io::IsTerminal, process::ExitCode, sync::Arc};
+use std::{io::IsTerminal, process::ExitCode};
 
 pub(super) fn run(settings: Settings) -> Result<ExitCode, Failure> {
     // actix starts a single-threaded runtime on each of its workers; this one runs the jobs and the signals.
@@ -44,7 +40,10 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
         }
     }
     app.start_jobs(settings.telemetry.retain_raw);
-    let bound = http::bind(parts(&app, &settings)?).map_err(|error| Failure::Other(error.to_string()))?;
+    let broken =
+        |refusal: crate::document::Refusal| Failure::Other(format!("the schema is broken: {:?}", refusal.errors));
+    let parts = app::parts(&app.shared, &app.registry, &settings).map_err(broken)?;
+    let bound = http::bind(parts).map_err(|error| Failure::Other(error.to_string()))?;
     tell(&app, &settings, bound.addresses());
     let ended = bound.run().await;
     app.stop().await;
@@ -54,31 +53,6 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
         Err(http::ServeError::Interrupted) => Ok(ExitCode::from(130)),
         Err(error) => Err(Failure::Other(error.to_string())),
     }
-}
-
-fn parts(app: &App, settings: &Settings) -> Result<Parts, Failure> {
-    let broken =
-        |refusal: crate::document::Refusal| Failure::Other(format!("the schema is broken: {:?}", refusal.errors));
-    let engine = Arc::new(api::engine(settings).map_err(broken)?);
-    engine.stats().register(&mut app.registry.lock());
-    let shared = app.shared.clone();
-    Ok(Parts {
-        api: engine,
-        authenticator: Arc::new(KeyRing::new(app.shared.stores.clone(), settings.demo.then(seed::demo))),
-        readiness: Arc::new(StoreHealth::new(app.shared.stores.clone())),
-        make_data: Arc::new(move |scope, id| api::request_data(&shared, scope, id.to_string())),
-        media: app.shared.stores.media().ok().and_then(|media| media.local()),
-        registry: app.registry.clone(),
-        settings: HttpSettings {
-            listen: settings.listen,
-            workers: settings.workers,
-            public_url: settings.public_url.clone(),
-            shutdown_timeout: settings.shutdown_timeout,
-            cors_origins: settings.cors_origins.clone(),
-            graphiql: settings.graphiql,
-            limits: settings.limits.clone(),
-        },
-    })
 }
 
 /// What a person at the terminal wants to know.

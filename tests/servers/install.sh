@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the servers that the tests run against: PostgreSQL 15, TimescaleDB into it, and Redis 7. On Debian, as root;
-# elsewhere it says what is missing. What is there already is left alone.
+# elsewhere it says what is missing. What is there already is left alone. Valgrind, which counts instructions, comes along.
 #
 # TimescaleDB is in no registry of Debian's. Its build is taken from the folder that CHIMERA_TIMESCALEDB names, or from
 # servers/timescaledb in the folder `shared` beside this checkout; it holds install.sh and a packed build.
@@ -19,6 +19,7 @@ packages() {
     [ -x /usr/bin/redis-cli ] || wanted+=(redis-tools)
     [ -x /usr/bin/zstd ] || wanted+=(zstd)
     [ -x /usr/bin/setpriv ] || wanted+=(util-linux)
+    [ -x /usr/bin/valgrind ] || wanted+=(valgrind)
     [ ${#wanted[@]} -gt 0 ] || return 0
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         missing+=("${wanted[@]}")

@@ -6,7 +6,7 @@
 //! session's or a task's rules; theirs is a GET, a SET or an LPUSH with LRANGE of a value of the same size.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench stops at the first surprise")]
 
-use benches::{Ratios, rate};
+use benches::{Ratios, queue, rate};
 use chimera_stores::{
     Address, Clock, Guard, Principal, Role, Scope, Store, SystemClock,
     episodic::{Episodic, Held, NewTask, Outcome, RedisEpisodic, Turn, TurnRole, WindowQuery},
@@ -109,7 +109,7 @@ async fn tasks(store: &Episodic, scope: &Scope, server: &Redis) {
     for _ in 0..PAIRS {
         let begun = Instant::now();
         for _ in 0..BATCHES {
-            let batch: Vec<NewTask> = (0..BATCH).map(|_| task()).collect();
+            let batch: Vec<NewTask> = (0..BATCH).map(|_| queue::task("bench")).collect();
             assert!(store.enqueue(scope, &batch).await.unwrap().iter().all(Result::is_ok));
         }
         let ours = rate(BATCH * BATCHES, begun.elapsed());
@@ -132,20 +132,4 @@ async fn tasks(store: &Episodic, scope: &Scope, server: &Redis) {
     }
     println!("{}", enqueue.row("enqueue, batches of 100 / LPUSH, pipelines of 100"));
     println!("{}", work.row("reserve and complete, batches of 100 / RPOP, pipelines of 100"));
-}
-
-fn task() -> NewTask {
-    NewTask {
-        id: Uuid::now_v7(),
-        queue: "bench".to_owned(),
-        kind: "render_video".to_owned(),
-        priority: 0,
-        payload: json!({ "video": "v".repeat(100) }),
-        persona_id: None,
-        campaign_id: None,
-        delay: Duration::ZERO,
-        max_attempts: 3,
-        dedupe_key: None,
-        dedupe_for: None,
-    }
 }
