@@ -20,6 +20,9 @@ if (!Number.isInteger(tasks) || tasks < 1 || !url) {
 
 // A worker must wait for its server however long, and says so when its connection would not.
 const connection = new Redis(url, { maxRetriesPerRequest: null });
+connection.on("error", (error) => {
+  throw error;
+});
 // A name of its own, so that nothing is there from an earlier run.
 const name = `bench-${process.pid}-${Date.now()}`;
 const queue = new Queue(name, { connection });

@@ -2,6 +2,7 @@
 // its simpler names. With CHIMERA_ORGANIZATION, each request runs in a transaction that sees the rows of that
 // organisation, which is how PostgreSQL's row-level security lets Chimera see them; a superuser sees all rows anyway.
 
+import "./node20.mjs";
 import "./production.mjs";
 import { createServer } from "node:http";
 import { PgSimplifyInflectionPreset } from "@graphile/simplify-inflection";
