@@ -1,11 +1,11 @@
 // Apollo Server, standalone: the rows of data.mjs at every path, a video's persona through a DataLoader a request.
 
-import "./production.mjs";
-import { ApolloServer } from "@apollo/server";
-import { startStandaloneServer } from "@apollo/server/standalone";
-import DataLoader from "dataloader";
-import { personasById, resolvers, typeDefs } from "./data.mjs";
-import { host, port, ready } from "./serving.mjs";
+import './production.mjs';
+import { ApolloServer } from '@apollo/server';
+import { startStandaloneServer } from '@apollo/server/standalone';
+import DataLoader from 'dataloader';
+import { personasById, resolvers, typeDefs } from './data.mjs';
+import { host, port, ready } from './serving.mjs';
 
 const server = new ApolloServer({
   typeDefs,
@@ -16,7 +16,7 @@ const server = new ApolloServer({
     },
   },
   introspection: false,
-  nodeEnv: "production",
+  nodeEnv: 'production',
   stopOnTerminationSignals: false,
 });
 

@@ -33,20 +33,20 @@ export const typeDefs = `
 
 const PERSONAS = 100;
 const VIDEOS_EACH = 100;
-const STATUSES = ["QUEUED", "RENDERING", "READY", "PUBLISHED", "FAILED"];
+const STATUSES = ['QUEUED', 'RENDERING', 'READY', 'PUBLISHED', 'FAILED'];
 
-const id = (kind, number) => `${kind}_${number.toString(16).padStart(32, "0")}`;
+const id = (kind, number) => `${kind}_${number.toString(16).padStart(32, '0')}`;
 const range = (length) => Array.from({ length }, (_, number) => number);
 
 const personas = range(PERSONAS).map((number) => ({
-  id: id("persona", number),
+  id: id('persona', number),
   handle: `persona-${number}`,
   name: `Persona ${number}`,
 }));
 
 // A page of all videos goes round the personas, so that the first hundred have a hundred different ones.
 const videos = range(PERSONAS * VIDEOS_EACH).map((number) => ({
-  id: id("video", number),
+  id: id('video', number),
   title: `Video ${number}`,
   status: STATUSES[number % STATUSES.length],
   personaId: personas[number % PERSONAS].id,
