@@ -29,19 +29,26 @@ pub fn scope(number: u128) -> Scope {
 }
 
 pub fn organization(scope: &Scope, handle: &str) -> Row {
-    let row = organization::Model {
+    organization_model(scope, handle).into_row()
+}
+
+pub fn organization_model(scope: &Scope, handle: &str) -> organization::Model {
+    organization::Model {
         id: scope.organization_id(),
         handle: handle.to_owned(),
         name: handle.to_owned(),
         created_at: noon(),
         updated_at: noon(),
         version: 1,
-    };
-    row.into_row()
+    }
 }
 
 pub fn persona(scope: &Scope, handle: &str) -> Row {
-    let row = persona::Model {
+    persona_model(scope, handle).into_row()
+}
+
+pub fn persona_model(scope: &Scope, handle: &str) -> persona::Model {
+    persona::Model {
         id: Uuid::now_v7(),
         organization_id: scope.organization_id(),
         external_id: None,
@@ -52,8 +59,7 @@ pub fn persona(scope: &Scope, handle: &str) -> Row {
         created_at: noon(),
         updated_at: noon(),
         version: 1,
-    };
-    row.into_row()
+    }
 }
 
 pub fn campaign(scope: &Scope, budget_minor: i64) -> campaign::Model {
