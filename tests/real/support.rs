@@ -15,6 +15,18 @@ pub fn postgres() -> Option<Postgres> {
     have("postgres", Postgres::found(Flavour::Plain)).then(|| Postgres::start(Flavour::Plain))
 }
 
+/// Asks the user `locked` for a password from now on, and lets nobody in as `barred`.
+pub fn lock(server: &Postgres) {
+    server.sql("postgres", "CREATE ROLE locked LOGIN PASSWORD 'right'");
+    server.sql(
+        "postgres",
+        "DO $$ BEGIN EXECUTE format($f$COPY (VALUES ('host all locked 127.0.0.1/32 scram-sha-256'), \
+         ('host all barred 127.0.0.1/32 reject'), ('host all all 127.0.0.1/32 trust')) TO %L$f$, \
+         current_setting('hba_file')); END $$; SELECT pg_reload_conf()",
+    );
+    server.sql("postgres", "CREATE ROLE barred LOGIN");
+}
+
 pub async fn open(url: &str) -> Result<SqlRelational> {
     SqlRelational::open_postgres(&Address::new(url), PostgresOptions::default(), Arc::new(SystemClock)).await
 }
