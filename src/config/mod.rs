@@ -327,6 +327,18 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_asked_on_the_machine_it_runs_on() {
+        for (listen, url) in [
+            ("0.0.0.0:81", "http://127.0.0.1:81/"),
+            ("[::]:81", "http://[::1]:81/"),
+            ("10.0.0.7:81", "http://10.0.0.7:81/"),
+            ("[fe80::1%2]:81", "http://[fe80::1]:81/"),
+        ] {
+            assert_eq!(own_url(listen.parse().unwrap()).unwrap().as_str(), url);
+        }
+    }
+
+    #[test]
     fn policies_are_ages_or_never() {
         let of = |environment: &[(&str, &str)]| read("", environment, &[]).map(|settings| settings.telemetry);
         let default = Policies { compress_after: Some(TimeDelta::days(7)), ..Policies::default() };
