@@ -349,30 +349,22 @@ impl<'a> Opener<'a> {
     /// What is wrong with it.
     pub async fn check(&self, store: Store) -> StoreResult<Option<Vec<Finding>>> {
         let scope = Scope::system(Uuid::nil());
+        // The handles are of seven types; the last word is what else they are asked.
         macro_rules! check {
-            ($open:expr) => {
-                match $open {
-                    Some(handle) => handle.health(&scope).await.map(|()| Some(Vec::new())),
-                    None => Ok(None),
-                }
-            };
+            ($handle:expr, findings) => {{
+                let Some(handle) = $handle else { return Ok(None) };
+                handle.health(&scope).await?;
+                handle.findings(&scope).await.map(Some)
+            }};
+            ($handle:expr) => {{
+                let Some(handle) = $handle else { return Ok(None) };
+                handle.health(&scope).await.map(|()| Some(Vec::new()))
+            }};
         }
         match store {
-            Store::Relational => {
-                let relational = self.relational().await?;
-                relational.health(&scope).await?;
-                relational.findings(&scope).await.map(Some)
-            }
-            Store::Episodic => {
-                let Some(episodic) = self.episodic().await? else { return Ok(None) };
-                episodic.health(&scope).await?;
-                episodic.findings(&scope).await.map(Some)
-            }
-            Store::Telemetry => {
-                let Some(telemetry) = self.telemetry().await? else { return Ok(None) };
-                telemetry.health(&scope).await?;
-                telemetry.findings(&scope).await.map(Some)
-            }
+            Store::Relational => check!(Some(self.relational().await?), findings),
+            Store::Episodic => check!(self.episodic().await?, findings),
+            Store::Telemetry => check!(self.telemetry().await?, findings),
             Store::Memory => check!(self.memory().await?),
             Store::Ledger => check!(self.ledger().await?),
             Store::Media => check!(self.media().await?),

@@ -22,6 +22,21 @@ pub enum Status {
     Retired,
 }
 
+/// The most bytes of a handle.
+pub const MAX_HANDLE: usize = 64;
+
+/// Whether a persona may have this handle.
+///
+/// # Errors
+/// The rule it breaks, in words.
+pub fn check_handle(handle: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+    if handle.is_empty() || handle.len() > MAX_HANDLE || !handle.bytes().all(plain) {
+        return Err(format!("a handle has 1 to {MAX_HANDLE} of a-z, 0-9, `_`, `.` and `-`"));
+    }
+    Ok(())
+}
+
 /// One row of `persona`.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
 #[sea_orm(table_name = "persona")]
@@ -33,7 +48,7 @@ pub struct Model {
     pub organization_id: Uuid,
     /// The id in the system it was imported from; unique in the organisation.
     pub external_id: Option<String>,
-    /// Unique in the organisation: lower-case letters, digits, `_`, `.` and `-`.
+    /// Unique in the organisation; [`check_handle`] says what it may be.
     pub handle: String,
     /// Name shown to people.
     pub name: String,

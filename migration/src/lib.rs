@@ -32,6 +32,7 @@ mod m20260101_000004_journal;
 mod m20260301_000005_budget;
 mod m20260301_000006_walls;
 mod m20260301_000007_orders;
+mod m20260301_000008_outbox;
 
 pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20260301_000005_budget::Migration),
             Box::new(m20260301_000006_walls::Migration),
             Box::new(m20260301_000007_orders::Migration),
+            Box::new(m20260301_000008_outbox::Migration),
         ]
     }
 }

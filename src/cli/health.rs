@@ -4,12 +4,8 @@
 //! data folder, so it may run beside the server.
 
 use super::{Failure, complain, say};
-use crate::config::Settings;
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    process::ExitCode,
-    time::Duration,
-};
+use crate::config::{Settings, reachable};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -34,16 +30,6 @@ pub(super) async fn run(settings: &Settings, live: bool) -> Result<ExitCode, Fai
         Err(_) => complain(format_args!("chimera: {at}{path} does not answer within {} s", PATIENCE.as_secs())),
     }
     Ok(ExitCode::FAILURE)
-}
-
-/// Where a server that listens on `listen` can be asked from the same machine.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
 }
 
 /// The status of a GET.

@@ -4,25 +4,25 @@
 //! secret) and what is accepted.
 
 mod place;
+mod raw;
 mod table;
 
 pub use place::Place;
+pub use raw::Raw;
 pub use table::{Form, SETTINGS, Setting, find};
 
 use crate::document::Limits;
 use chimera_stores::{Address, Store, episodic::RedisEpisodic, guard::GuardSettings, telemetry::Policies};
 use chrono::TimeDelta;
+use raw::{known, milliseconds, shown};
 use std::{
     collections::BTreeMap,
     fmt,
-    net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 use url::Url;
-
-/// Environment variables of this program that are not settings.
-const NOT_SETTINGS: &[&str] = &["CHIMERA_CONFIG", "CHIMERA_FRONTEND_BUILT", "CHIMERA_SKIP_FRONTEND"];
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,138 +67,6 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<hidden>")
-    }
-}
-
-/// Values as they were given, by key, with their origin.
-#[derive(Clone, Debug, Default)]
-pub struct Raw(BTreeMap<&'static str, (String, Origin)>);
-
-impl Raw {
-    /// Gathers the values: `file` (with its text), the environment, the command line; later ones win.
-    ///
-    /// # Errors
-    /// An unknown setting, or a file that is not TOML.
-    pub fn gather(
-        file: Option<(&Path, &str)>,
-        environment: impl IntoIterator<Item = (String, String)>,
-        command_line: &[(&str, String)],
-    ) -> Result<Self, ConfigError> {
-        let mut raw = Self::default();
-        if let Some((path, text)) = file {
-            raw.read_file(path, text)?;
-        }
-        for (name, value) in environment {
-            let Some(rest) = name.strip_prefix("CHIMERA_").filter(|_| !NOT_SETTINGS.contains(&name.as_str())) else {
-                continue;
-            };
-            let setting = SETTINGS.iter().find(|setting| setting.variable() == name).ok_or_else(|| {
-                let near = nearest(&rest.to_ascii_lowercase(), |setting| setting.key.replace('.', "_"));
-                ConfigError(format!("{name} is not a setting; did you mean {}?", near.variable()))
-            })?;
-            raw.0.insert(setting.key, (value, Origin::Environment));
-        }
-        for (key, value) in command_line {
-            raw.0.insert(known(key)?.key, (value.clone(), Origin::CommandLine));
-        }
-        Ok(raw)
-    }
-
-    fn read_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            ConfigError(format!("{} is not TOML: {}", path.display(), error.message()))
-        })?;
-        for (section, value) in table {
-            let toml::Value::Table(entries) = value else {
-                return Err(ConfigError(format!(
-                    "{}: `{section}` is outside a section; write `[section]` above it",
-                    path.display()
-                )));
-            };
-            for (name, value) in entries {
-                let key = format!("{section}.{name}");
-                let setting = known(&key).map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
-                let text = scalar(&value)
-                    .ok_or_else(|| ConfigError(format!("{}: {key} accepts {}", path.display(), setting.accepts())))?;
-                self.0.insert(setting.key, (text, Origin::File(path.to_owned())));
-            }
-        }
-        Ok(())
-    }
-
-    /// The value of a setting and where it came from.
-    pub fn get(&self, setting: &Setting) -> (&str, Origin) {
-        self.0.get(setting.key).map_or((setting.default, Origin::Default), |(value, origin)| (value, origin.clone()))
-    }
-
-    /// All settings with their values, secrets hidden, for `config show`.
-    pub fn show(&self) -> Vec<(&'static str, String, Origin)> {
-        SETTINGS
-            .iter()
-            .map(|setting| {
-                let (value, origin) = self.get(setting);
-                let shown = if setting.is_secret() && !value.is_empty() {
-                    "<hidden>".to_owned()
-                } else {
-                    without_credentials(value)
-                };
-                (setting.key, shown, origin)
-            })
-            .collect()
-    }
-
-    fn refuse(&self, key: &str, why: &str) -> ConfigError {
-        let Ok(setting) = known(key) else { return ConfigError(format!("{key}: {why}")) };
-        let (value, origin) = self.get(setting);
-        let given =
-            if setting.is_secret() { "<hidden>".to_owned() } else { format!("{:?}", without_credentials(value)) };
-        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-        ConfigError(format!("{key} is {given} (from {origin}){why}; accepted: {}", setting.accepts()))
-    }
-
-    fn text(&self, key: &str) -> Result<&str, ConfigError> {
-        Ok(self.get(known(key)?).0)
-    }
-
-    fn optional(&self, key: &str) -> Result<Option<&str>, ConfigError> {
-        Ok(Some(self.text(key)?).filter(|text| !text.is_empty()))
-    }
-
-    fn bool(&self, key: &str) -> Result<bool, ConfigError> {
-        self.text(key)?.parse().map_err(|_| self.refuse(key, ""))
-    }
-
-    fn count(&self, key: &str) -> Result<u64, ConfigError> {
-        let value: u64 = self.text(key)?.parse().map_err(|_| self.refuse(key, ""))?;
-        match known(key)?.form {
-            Form::Count(least, most) if !(least..=most).contains(&value) => Err(self.refuse(key, "")),
-            _ => Ok(value),
-        }
-    }
-
-    fn size(&self, key: &str) -> Result<usize, ConfigError> {
-        usize::try_from(self.count(key)?).map_err(|_| self.refuse(key, ""))
-    }
-
-    fn duration(&self, key: &str) -> Result<Duration, ConfigError> {
-        let millis = milliseconds(self.text(key)?).ok_or_else(|| self.refuse(key, ""))?;
-        match known(key)?.form {
-            Form::Duration(least, most) if !(least..=most).contains(&millis) => Err(self.refuse(key, "")),
-            _ => Ok(Duration::from_millis(millis)),
-        }
-    }
-
-    fn url(&self, key: &str) -> Result<Option<Url>, ConfigError> {
-        let read = |text: &str| {
-            let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-            url.ok_or_else(|| self.refuse(key, ""))
-        };
-        self.optional(key)?.map(read).transpose()
-    }
-
-    fn place(&self, store: Store) -> Result<Place, ConfigError> {
-        let key = format!("{store}.url");
-        place::parse(store, self.text(&key)?).map_err(|why| self.refuse(&key, &why))
     }
 }
 
@@ -287,8 +155,7 @@ impl Settings {
             relational_replica_max_lag: raw.duration("relational.replica_max_lag")?,
             embedder: embedder(raw)?,
             telemetry: policies(raw)?,
-            telemetry_pool: u32::try_from(raw.count("telemetry.pool")?)
-                .map_err(|_| raw.refuse("telemetry.pool", ""))?,
+            telemetry_pool: small(raw, "telemetry.pool")?,
             outbox_wait: raw.duration("outbox.wait")?,
             limits: limits(raw)?,
             guard: guard(raw)?,
@@ -313,14 +180,18 @@ fn replica(raw: &Raw) -> Result<Option<Address>, ConfigError> {
     }
 }
 
-fn own_url(listen: SocketAddr) -> Option<Url> {
-    let host = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
-        IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
+/// Where a server that listens on `listen` can be asked from the same machine.
+pub fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
     };
-    Url::parse(&format!("http://{host}:{}/", listen.port())).ok()
+    SocketAddr::new(ip, listen.port())
+}
+
+fn own_url(listen: SocketAddr) -> Option<Url> {
+    Url::parse(&format!("http://{}/", reachable(listen))).ok()
 }
 
 fn origins(raw: &Raw) -> Result<Vec<String>, ConfigError> {
@@ -332,7 +203,7 @@ fn origins(raw: &Raw) -> Result<Vec<String>, ConfigError> {
             let origin = url.map(|url| url.origin().ascii_serialization());
             origin
                 .filter(|origin| origin == text)
-                .ok_or_else(|| raw.refuse(key, &format!("{text:?} is not an exact origin")))
+                .ok_or_else(|| raw.refuse(key, &format!("{:?} is not an exact origin", shown(text))))
         })
         .collect()
 }
@@ -423,80 +294,6 @@ fn small(raw: &Raw, key: &str) -> Result<u32, ConfigError> {
     u32::try_from(raw.count(key)?).map_err(|_| raw.refuse(key, ""))
 }
 
-fn known(key: &str) -> Result<&'static Setting, ConfigError> {
-    find(key).ok_or_else(|| {
-        let near = nearest(key, |setting| setting.key.to_owned());
-        ConfigError(format!("{key} is not a setting; did you mean {}?", near.key))
-    })
-}
-
-/// The setting whose name is the fewest edits away.
-fn nearest(text: &str, name: impl Fn(&Setting) -> String) -> &'static Setting {
-    static FIRST: Setting = Setting { key: "server.listen", default: "", form: Form::Text, doc: "" };
-    SETTINGS.iter().min_by_key(|setting| distance(text, &name(setting))).unwrap_or(&FIRST)
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, left) in a.chars().enumerate() {
-        let mut before = i;
-        let mut last = i + 1;
-        for (slot, right) in row.iter_mut().skip(1).zip(b.chars()) {
-            let next = (last + 1).min(*slot + 1).min(before + usize::from(left != right));
-            before = *slot;
-            *slot = next;
-            last = next;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
-/// A URL without its user and password, which belong in no message, nor its query, where some drivers take them.
-fn without_credentials(text: &str) -> String {
-    // Some drivers take passwords in the query.
-    let (place, query) = text.split_once('?').map_or((text, ""), |(place, _)| (place, "?<hidden>"));
-    let Some((scheme, rest)) = place.split_once("://") else { return format!("{place}{query}") };
-    // A password may hold a slash or an at sign by mistake: what follows the last at sign is the host.
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://<hidden>@{host}{query}"),
-        None => format!("{scheme}://{rest}{query}"),
-    }
-}
-
-/// A number and a unit: `ms`, `s`, `m`, `h` or `d`.
-fn milliseconds(text: &str) -> Option<u64> {
-    let end = text.find(|char: char| !char.is_ascii_digit())?;
-    let (number, unit) = text.split_at_checked(end)?;
-    let factor = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-/// A TOML value as the text of a setting; lists of texts are joined by commas.
-fn scalar(value: &toml::Value) -> Option<String> {
-    match value {
-        toml::Value::String(text) => Some(text.clone()),
-        toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Boolean(bool) => Some(bool.to_string()),
-        toml::Value::Array(items) => items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect::<Option<Vec<_>>>()
-            .map(|items| items.join(",")),
-        _ => None,
-    }
-}
-
 /// The table of settings as Markdown, for the README.
 pub fn markdown() -> String {
     let mut text = String::from("| setting | default | accepted | meaning |\n|---|---|---|---|\n");
@@ -511,6 +308,7 @@ pub fn markdown() -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::path::Path;
 
     fn read(file: &str, environment: &[(&str, &str)], line: &[(&str, &str)]) -> Result<Settings, String> {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -526,6 +324,18 @@ mod tests {
         assert_eq!(settings.limits, Limits::default());
         assert_eq!(settings.guard, GuardSettings::default());
         assert!(settings.listen.ip().is_loopback());
+    }
+
+    #[test]
+    fn a_server_is_asked_on_the_machine_it_runs_on() {
+        for (listen, url) in [
+            ("0.0.0.0:81", "http://127.0.0.1:81/"),
+            ("[::]:81", "http://[::1]:81/"),
+            ("10.0.0.7:81", "http://10.0.0.7:81/"),
+            ("[fe80::1%2]:81", "http://[fe80::1]:81/"),
+        ] {
+            assert_eq!(own_url(listen.parse().unwrap()).unwrap().as_str(), url);
+        }
     }
 
     #[test]
@@ -580,9 +390,20 @@ mod tests {
             ),
             (
                 "",
-                Some(("CHIMERA_RELATIONAL_REPLICA_URL", "postgres://a:p/w@h/d?password=pw@")),
-                vec!["relational.replica_url", "<hidden>@h/d", "without a server in `relational.url`"],
+                Some(("CHIMERA_SERVER_CORS_ORIGINS", "https://a:p/w@b.example")),
+                vec!["server.cors_origins", "https://<hidden>@b.example"],
             ),
+            (
+                "",
+                Some(("CHIMERA_RELATIONAL_REPLICA_URL", "postgres://a:p/w@h/d?password=pw%40")),
+                vec!["relational.replica_url", "<hidden>@h/d?<hidden>", "without a server in `relational.url`"],
+            ),
+            (
+                "",
+                Some(("CHIMERA_RELATIONAL_REPLICA_URL", "postgres://a:p?w@h/d")),
+                vec!["relational.replica_url", "\"postgres:<hidden>\"", "without a server in `relational.url`"],
+            ),
+            ("", Some(("CHIMERA_RELATIONAL_URL", "postgres:/a:p/w@h/d")), vec!["\"postgres:<hidden>\"", "no server"]),
             (
                 "[relational]\nurl = \"postgres://h/d\"",
                 Some(("CHIMERA_RELATIONAL_REPLICA_URL", "sqlite:/x")),
@@ -600,7 +421,9 @@ mod tests {
             for word in words {
                 assert!(error.contains(word), "{error} lacks {word}");
             }
-            assert!(!error.contains("short-and-sweet") && !error.contains("pw@"), "a secret was shown");
+            for secret in ["short-and-sweet", "a:p", "p/w", "p?w", "pw%40"] {
+                assert!(!error.contains(secret), "a secret was shown: {error}");
+            }
         }
     }
 
@@ -616,6 +439,9 @@ mod tests {
         let raw = Raw::gather(None, [], &urls).unwrap();
         let shown = format!("{:?} {:?}", raw.show(), Settings::read(&raw).unwrap());
         assert!(!shown.contains(&secret) && shown.contains("h/d"), "{shown}");
+        let raw = Raw::gather(None, [], &[("relational.url", format!("postgres://a:{secret}?{secret}@h/d"))]).unwrap();
+        let shown = format!("{:?} {:?}", raw.show(), Settings::read(&raw).unwrap());
+        assert!(!shown.contains(&secret) && shown.contains("\"postgres:<hidden>\""), "{shown}");
     }
 
     proptest! {

@@ -88,6 +88,18 @@
 //! `SET chimera.system TO 'on'` first. Backups (`pg_dump`) are made as a superuser, or with `--enable-row-security`
 //! and that setting.
 //!
+//! # Redis
+//!
+//! `episodic.url = "redis://USER:PASSWORD@HOST:PORT"`, with Redis 7.0 or newer; `redis-cluster://HOST:PORT,HOST:PORT` names
+//! some nodes of a cluster. What was acknowledged survives the server's being killed only with `appendonly yes` and
+//! `appendfsync always`: nothing less counts as durable, and `chimera doctor` says so. `maxmemory-policy` has to be
+//! `noeviction`.
+//!
+//! `rediss://` and `rediss-cluster://` speak TLS. Files of certificates (PEM) are named in the query, by the names that
+//! they have in the URL of a PostgreSQL server: `?sslrootcert=FILE` is the authority that the server's certificate must
+//! come from (without it, the public ones are trusted), `sslcert=FILE&sslkey=FILE` what this process shows to a server
+//! that asks for it. There are no other parameters.
+//!
 //! # What survives `kill -9`
 //!
 //! Everything that was acknowledged, in every embedded store; after a crash of the machine too, as far as the disk

@@ -160,10 +160,7 @@ fn check(field: &str, text: &str, max_bytes: usize) -> Result<(), String> {
 pub(super) fn persona_row(line: &PersonaLine, build: &Build<'_>) -> Result<persona::Model, String> {
     check("externalId", &line.external_id, 256)?;
     check("name", &line.name, 256)?;
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
-    if line.handle.is_empty() || line.handle.len() > 64 || !line.handle.bytes().all(plain) {
-        return Err("handle: a handle has 1 to 64 of a-z, 0-9, `_`, `.` and `-`".to_owned());
-    }
+    persona::check_handle(&line.handle).map_err(|rule| format!("handle: {rule}"))?;
     Ok(persona::Model {
         id: Uuid::now_v7(),
         organization_id: build.scope.organization_id(),

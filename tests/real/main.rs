@@ -20,7 +20,6 @@ mod redis_pubsub;
 mod redis_store;
 mod redis_tls;
 mod redis_workers;
-mod rows;
 mod servers;
 mod support;
 mod timescale;

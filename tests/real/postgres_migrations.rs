@@ -63,6 +63,21 @@ async fn migrations_go_down_and_up_again_on_rows() {
     write(&store, &own, vec![organization(&own, "own")]).await;
 }
 
+/// Deleting an organisation looks for what refers to it in every one of these tables.
+#[tokio::test]
+async fn every_reference_to_an_organisation_has_an_index() {
+    let Some(server) = postgres() else { return };
+    open(&server.owned("references")).await.unwrap();
+    let references = "FROM pg_constraint AS c WHERE c.contype = 'f' AND c.confrelid = 'organization'::regclass";
+    let all = server.sql("references", &format!("SELECT count(*) {references}"));
+    assert!(all.trim().parse::<u32>().unwrap() > 10, "{all}");
+    let bare = format!(
+        "SELECT c.conrelid::regclass {references} AND NOT EXISTS (SELECT FROM pg_index AS i \
+         WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1] AND i.indpred IS NULL)"
+    );
+    assert_eq!(server.sql("references", &bare).trim(), "");
+}
+
 /// The rows of the tables that the newest migrations leave alone are the same after a step back and forth.
 #[tokio::test]
 async fn the_newest_steps_keep_every_row() {
@@ -77,7 +92,7 @@ async fn the_newest_steps_keep_every_row() {
                   || (SELECT md5(string_agg(a::text, ',' ORDER BY a.id)) FROM audit_entry a)";
     let before = server.sql("kept", digest);
     assert_eq!(before.trim().len(), 96);
-    store.rollback(2).await.unwrap();
+    store.rollback(3).await.unwrap();
     assert_eq!(server.sql("kept", digest), before);
     store.migrate().await.unwrap();
     assert_eq!(server.sql("kept", digest), before);

@@ -1,20 +1,8 @@
 //! What stands in the way of opening a PostgreSQL database is said in words, with advice, and without a password.
 
-use crate::support::{open, organization, postgres, scope, write};
+use crate::support::{lock, open, organization, postgres, scope, write};
 use chimera_stores::{ErrorKind, relational::RelationalAdapter};
-use test_servers::{OWNER, Postgres};
-
-/// Asks the user `locked` for a password from now on.
-fn lock(server: &Postgres) {
-    server.sql("postgres", "CREATE ROLE locked LOGIN PASSWORD 'right'");
-    server.sql(
-        "postgres",
-        "DO $$ BEGIN EXECUTE format($f$COPY (VALUES ('host all locked 127.0.0.1/32 scram-sha-256'), \
-         ('host all barred 127.0.0.1/32 reject'), ('host all all 127.0.0.1/32 trust')) TO %L$f$, \
-         current_setting('hba_file')); END $$; SELECT pg_reload_conf()",
-    );
-    server.sql("postgres", "CREATE ROLE barred LOGIN");
-}
+use test_servers::OWNER;
 
 #[tokio::test]
 async fn what_stands_in_the_way_is_told() {

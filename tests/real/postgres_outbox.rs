@@ -1,7 +1,7 @@
 //! The outbox between processes that share a PostgreSQL database: who hears of what, who carries what, and in which
 //! order. Each `SqlRelational` here stands for a process: they share nothing but the database.
 
-use crate::rows::{organization, persona, scope};
+use crate::support::{organization_model, persona_model, postgres, scope};
 use chimera_stores::{
     Address, ErrorKind, Result, SystemClock,
     relational::{
@@ -19,17 +19,12 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use test_servers::{Flavour, Postgres, have};
 use uuid::Uuid;
 
 /// Far longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Long enough for news that must not come to have come.
 const SILENCE: Duration = Duration::from_millis(400);
-
-fn server() -> Option<Postgres> {
-    have("postgres", Postgres::found(Flavour::Plain)).then(|| Postgres::start(Flavour::Plain))
-}
 
 async fn process(url: &str) -> SqlRelational {
     let options = PostgresOptions { deadline: Duration::from_secs(20), ..PostgresOptions::default() };
@@ -38,8 +33,8 @@ async fn process(url: &str) -> SqlRelational {
 
 async fn with_organization(url: &str) -> SqlRelational {
     let process = process(url).await;
-    let rows = vec![Change::Insert(organization().into_row())];
-    process.commit(&scope(), &Transaction { changes: rows, ..Transaction::default() }).await.unwrap();
+    let rows = vec![Change::Insert(organization_model(&scope(1), "own").into_row())];
+    process.commit(&scope(1), &Transaction { changes: rows, ..Transaction::default() }).await.unwrap();
     process
 }
 
@@ -52,7 +47,7 @@ fn entries(entries: Vec<Outgoing>) -> Transaction {
 }
 
 async fn queue(process: &SqlRelational, entity: u128, version: i64) -> i64 {
-    let committed = process.commit(&scope(), &entries(vec![entry(Uuid::from_u128(entity), version)])).await;
+    let committed = process.commit(&scope(1), &entries(vec![entry(Uuid::from_u128(entity), version)])).await;
     committed.unwrap().outbox[0].0
 }
 
@@ -86,7 +81,7 @@ async fn silent(changes: &mut BoxStream<'static, ()>) -> bool {
 
 #[tokio::test]
 async fn a_commit_with_entries_is_told_to_other_processes() {
-    let Some(server) = server() else { return };
+    let Some(server) = postgres() else { return };
     let url = server.owned("told");
     let (one, other) = (with_organization(&url).await, process(&url).await);
     let mut changes = other.outbox_changes().unwrap();
@@ -101,17 +96,17 @@ async fn a_commit_with_entries_is_told_to_other_processes() {
     told(&mut changes).await;
     assert!(silent(&mut changes).await);
 
-    let rows = vec![Change::Insert(persona("quiet").into_row())];
-    one.commit(&scope(), &Transaction { changes: rows.clone(), ..Transaction::default() }).await.unwrap();
+    let rows = vec![Change::Insert(persona_model(&scope(1), "quiet").into_row())];
+    one.commit(&scope(1), &Transaction { changes: rows.clone(), ..Transaction::default() }).await.unwrap();
     assert!(silent(&mut changes).await, "no entries, no news");
     let failed = Transaction { changes: rows, outbox: vec![entry(Uuid::from_u128(9), 1)], ..Transaction::default() };
-    one.commit(&scope(), &failed).await.unwrap_err();
+    one.commit(&scope(1), &failed).await.unwrap_err();
     assert!(silent(&mut changes).await, "nothing was committed");
 }
 
 #[tokio::test]
 async fn news_comes_again_after_the_server_was_away() {
-    let Some(mut server) = server() else { return };
+    let Some(mut server) = postgres() else { return };
     let url = server.owned("away");
     let (one, other) = (with_organization(&url).await, process(&url).await);
     let mut changes = other.outbox_changes().unwrap();
@@ -132,7 +127,7 @@ async fn news_comes_again_after_the_server_was_away() {
     told(&mut changes).await;
     // A pool may still hold connections of the server that was killed; the guard repeats what may be repeated.
     let new = entries(vec![entry(Uuid::from_u128(7), 2)]);
-    let committed = until_it_works(async || one.commit(&scope(), &new).await).await;
+    let committed = until_it_works(async || one.commit(&scope(1), &new).await).await;
     told(&mut changes).await;
     let due = until_it_works(async || other.outbox_due(Target::Search, 100).await).await;
     assert!(due.iter().any(|entry| entry.sequence == committed.outbox[0].0));
@@ -140,7 +135,7 @@ async fn news_comes_again_after_the_server_was_away() {
 
 #[tokio::test]
 async fn one_process_at_a_time_carries_a_target() {
-    let Some(server) = server() else { return };
+    let Some(server) = postgres() else { return };
     let url = server.owned("turns");
     let (one, other) = (with_organization(&url).await, process(&url).await);
     let (first, second) = (queue(&one, 7, 1).await, queue(&one, 8, 1).await);
@@ -156,7 +151,7 @@ async fn one_process_at_a_time_carries_a_target() {
 
     // Another target is another turn.
     let memory = Outgoing { target: Target::Memory, ..entry(Uuid::from_u128(7), 1) };
-    one.commit(&scope(), &entries(vec![memory])).await.unwrap();
+    one.commit(&scope(1), &entries(vec![memory])).await.unwrap();
     assert_eq!(one.outbox_due(Target::Memory, 10).await.unwrap().len(), 1);
 
     // A process that ends without a word holds nothing any more.
@@ -204,14 +199,14 @@ async fn relay(process: SqlRelational, log: Log, stop: Arc<AtomicBool>) -> usize
 #[tokio::test(flavor = "multi_thread")]
 async fn relays_of_several_processes_carry_everything_once_and_in_order() {
     const ROUNDS: i64 = 40;
-    let Some(server) = server() else { return };
+    let Some(server) = postgres() else { return };
     let url = server.owned("race");
     let first = with_organization(&url).await;
-    let people: Vec<_> = (0..4).map(|number| persona(&format!("p{number}"))).collect();
+    let people: Vec<_> = (0..4).map(|number| persona_model(&scope(1), &format!("p{number}"))).collect();
     for person in &people {
         let change = Change::Insert(person.clone().into_row());
         let outbox = vec![entry(person.id, 1)];
-        first.commit(&scope(), &Transaction { changes: vec![change], outbox, audit: Vec::new() }).await.unwrap();
+        first.commit(&scope(1), &Transaction { changes: vec![change], outbox, audit: Vec::new() }).await.unwrap();
     }
     let (log, stop) = (Log::default(), Arc::new(AtomicBool::new(false)));
     let mut relays = Vec::new();
@@ -228,7 +223,7 @@ async fn relays_of_several_processes_carry_everything_once_and_in_order() {
                 let changes = vec![Change::Update(row.clone().into_row())];
                 let outbox = vec![entry(row.id, row.version)];
                 // A conflict means that the other writer has made this version.
-                let _ = writer.commit(&scope(), &Transaction { changes, outbox, audit: Vec::new() }).await;
+                let _ = writer.commit(&scope(1), &Transaction { changes, outbox, audit: Vec::new() }).await;
             }
         }));
     }
@@ -259,14 +254,14 @@ async fn relays_of_several_processes_carry_everything_once_and_in_order() {
 
 #[tokio::test]
 async fn a_lower_number_that_commits_later_is_carried_all_the_same() {
-    let Some(server) = server() else { return };
+    let Some(server) = postgres() else { return };
     let url = server.owned("gaps");
     let one = with_organization(&url).await;
     let mut late = PgConnection::connect(&server.url("gaps")).await.unwrap();
     sqlx::raw_sql("BEGIN").execute(&mut late).await.unwrap();
     let sql = "INSERT INTO outbox_entry (organization_id, target, entity_id, entity_version, body, attempts, created_at) \
                VALUES ($1, 'SEARCH', $2, 1, '{}', 0, now()) RETURNING sequence";
-    let drawn = sqlx::query(sql).bind(scope().organization_id()).bind(Uuid::from_u128(1));
+    let drawn = sqlx::query(sql).bind(scope(1).organization_id()).bind(Uuid::from_u128(1));
     let lower: i64 = drawn.fetch_one(&mut late).await.unwrap().get(0);
     let higher = queue(&one, 2, 1).await;
     assert!(lower < higher, "it was drawn first");
@@ -278,12 +273,12 @@ async fn a_lower_number_that_commits_later_is_carried_all_the_same() {
 
 #[tokio::test]
 async fn numbers_of_one_row_are_drawn_in_the_order_of_its_versions() {
-    let Some(server) = server() else { return };
+    let Some(server) = postgres() else { return };
     let url = server.owned("rows");
     let one = with_organization(&url).await;
-    let person = persona("ada");
+    let person = persona_model(&scope(1), "ada");
     let insert = vec![Change::Insert(person.clone().into_row())];
-    one.commit(&scope(), &Transaction { changes: insert, ..Transaction::default() }).await.unwrap();
+    one.commit(&scope(1), &Transaction { changes: insert, ..Transaction::default() }).await.unwrap();
 
     // Another process has changed the row and not committed yet.
     let mut slow = PgConnection::connect(&server.url("rows")).await.unwrap();
@@ -293,17 +288,17 @@ async fn numbers_of_one_row_are_drawn_in_the_order_of_its_versions() {
 
     let sql = "INSERT INTO outbox_entry (organization_id, target, entity_id, entity_version, body, attempts, created_at) \
                VALUES ($1, 'SEARCH', $2, 2, '{}', 0, now()) RETURNING sequence";
-    let drawn = sqlx::query(sql).bind(scope().organization_id()).bind(person.id);
+    let drawn = sqlx::query(sql).bind(scope(1).organization_id()).bind(person.id);
     let second: i64 = drawn.fetch_one(&mut slow).await.unwrap().get(0);
     let mut row = person.clone();
     row.version = 3;
     let (changes, outbox) = (vec![Change::Update(row.clone().into_row())], vec![entry(row.id, 3)]);
     let third = Transaction { changes, outbox, audit: Vec::new() };
-    let error = one.commit(&scope(), &third).await.unwrap_err();
+    let error = one.commit(&scope(1), &third).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "version 2 is not there yet");
     assert_eq!(due(&one).await, [0; 0]);
     sqlx::raw_sql("COMMIT").execute(&mut slow).await.unwrap();
-    let third = one.commit(&scope(), &third).await.unwrap().outbox[0].0;
+    let third = one.commit(&scope(1), &third).await.unwrap().outbox[0].0;
     assert!(second < third);
     assert_eq!(due(&one).await, [second, third]);
 }

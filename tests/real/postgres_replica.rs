@@ -2,7 +2,7 @@
 //!
 //! A replica that stops replaying gives itself away by what it does not know yet.
 
-use crate::rows::{organization, persona, scope};
+use crate::support::{organization_model, persona_model, postgres, scope};
 use chimera_stores::{
     Address, Result, Scope, Slice, SystemClock,
     relational::{
@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use test_servers::{Flavour, Postgres, have};
+use test_servers::{Flavour, Postgres};
 use uuid::Uuid;
 
 /// Far longer than anything here takes on a busy machine.
@@ -32,7 +32,7 @@ struct Pair {
 }
 
 async fn write(store: &SqlRelational, changes: Vec<Change>) {
-    store.commit(&scope(), &Transaction { changes, ..Transaction::default() }).await.unwrap();
+    store.commit(&scope(1), &Transaction { changes, ..Transaction::default() }).await.unwrap();
 }
 
 async fn open(url: &str, replica: &str, max_lag: Duration, deadline: Duration) -> SqlRelational {
@@ -48,20 +48,17 @@ async fn trouble(store: &SqlRelational) -> Option<String> {
 }
 
 fn lagging() -> Scope {
-    scope().tolerating_lag()
+    scope(1).tolerating_lag()
 }
 
 impl Pair {
     async fn start(max_lag: Duration, deadline: Duration) -> Option<Self> {
-        if !have("postgres", Postgres::found(Flavour::Plain)) {
-            return None;
-        }
-        let primary = Postgres::start(Flavour::Plain);
+        let primary = postgres()?;
         let url = primary.owned("pair");
         let replica = primary.replica();
         let store = open(&url, &Self::url_on(&primary, &replica, &url), max_lag, deadline).await;
-        let ada = persona("ada");
-        let rows = [organization().into_row(), ada.clone().into_row()];
+        let ada = persona_model(&scope(1), "ada");
+        let rows = [organization_model(&scope(1), "own").into_row(), ada.clone().into_row()];
         write(&store, rows.into_iter().map(Change::Insert).collect()).await;
         let mut pair = Self { primary, replica, store, ada };
         pair.replica_answers().await;
@@ -117,10 +114,10 @@ impl Pair {
 }
 
 fn key(hash: &str) -> api_key::Model {
-    let person = persona("key");
+    let person = persona_model(&scope(1), "key");
     api_key::Model {
         id: Uuid::now_v7(),
-        organization_id: scope().organization_id(),
+        organization_id: scope(1).organization_id(),
         user_id: None,
         name: "A key".to_owned(),
         prefix: "chm_1234".to_owned(),
@@ -135,10 +132,10 @@ fn key(hash: &str) -> api_key::Model {
 }
 
 fn bill() -> billing_record::Model {
-    let person = persona("bill");
+    let person = persona_model(&scope(1), "bill");
     billing_record::Model {
         id: Uuid::now_v7(),
-        organization_id: scope().organization_id(),
+        organization_id: scope(1).organization_id(),
         external_id: None,
         campaign_id: None,
         persona_id: None,
@@ -181,15 +178,15 @@ async fn the_replica_answers_what_may_lag_and_nothing_else() {
     let store = &pair.store;
     assert_eq!(trouble(store).await, None);
     pair.pause();
-    let new = persona("new");
+    let new = persona_model(&scope(1), "new");
     let rows = [new.clone().into_row(), key("hash").into_row(), bill().into_row()];
     let outbox =
         vec![Outgoing { target: Target::Search, entity_id: new.id, entity_version: 1, body: serde_json::json!({}) }];
     let changes = rows.into_iter().map(Change::Insert).collect();
-    let committed = store.commit(&scope(), &Transaction { changes, outbox, audit: Vec::new() }).await.unwrap();
+    let committed = store.commit(&scope(1), &Transaction { changes, outbox, audit: Vec::new() }).await.unwrap();
 
     assert_eq!(found(store, &lagging(), new.id).await, [0; 5], "the replica does not know yet");
-    assert_eq!(found(store, &scope(), new.id).await, [1; 5]);
+    assert_eq!(found(store, &scope(1), new.id).await, [1; 5]);
     // A request's scope keeps what it was told.
     let calls = Arc::new(chimera_stores::guard::CallCounter::default());
     let request = lagging().for_request(Instant::now() + PATIENCE, calls);
@@ -203,8 +200,11 @@ async fn the_replica_answers_what_may_lag_and_nothing_else() {
     assert_eq!(store.outbox_due(Target::Search, 10).await.unwrap().len(), 1);
     assert!(store.outbox_depth().await.unwrap().contains(&(Target::Search, 1)));
     let other = Scope::system(Uuid::from_u128(2));
-    let second =
-        entity::organization::Model { id: other.organization_id(), handle: "second".to_owned(), ..organization() };
+    let second = entity::organization::Model {
+        id: other.organization_id(),
+        handle: "second".to_owned(),
+        ..organization_model(&scope(1), "own")
+    };
     let insert = Transaction { changes: vec![Change::Insert(second.into_row())], ..Transaction::default() };
     store.commit(&other, &insert).await.unwrap();
     assert!(store.organization_by_handle("second").await.unwrap().is_some());

@@ -15,6 +15,18 @@ pub fn postgres() -> Option<Postgres> {
     have("postgres", Postgres::found(Flavour::Plain)).then(|| Postgres::start(Flavour::Plain))
 }
 
+/// Asks the user `locked` for a password from now on, and lets nobody in as `barred`.
+pub fn lock(server: &Postgres) {
+    server.sql("postgres", "CREATE ROLE locked LOGIN PASSWORD 'right'");
+    server.sql(
+        "postgres",
+        "DO $$ BEGIN EXECUTE format($f$COPY (VALUES ('host all locked 127.0.0.1/32 scram-sha-256'), \
+         ('host all barred 127.0.0.1/32 reject'), ('host all all 127.0.0.1/32 trust')) TO %L$f$, \
+         current_setting('hba_file')); END $$; SELECT pg_reload_conf()",
+    );
+    server.sql("postgres", "CREATE ROLE barred LOGIN");
+}
+
 pub async fn open(url: &str) -> Result<SqlRelational> {
     SqlRelational::open_postgres(&Address::new(url), PostgresOptions::default(), Arc::new(SystemClock)).await
 }
@@ -29,19 +41,26 @@ pub fn scope(number: u128) -> Scope {
 }
 
 pub fn organization(scope: &Scope, handle: &str) -> Row {
-    let row = organization::Model {
+    organization_model(scope, handle).into_row()
+}
+
+pub fn organization_model(scope: &Scope, handle: &str) -> organization::Model {
+    organization::Model {
         id: scope.organization_id(),
         handle: handle.to_owned(),
         name: handle.to_owned(),
         created_at: noon(),
         updated_at: noon(),
         version: 1,
-    };
-    row.into_row()
+    }
 }
 
 pub fn persona(scope: &Scope, handle: &str) -> Row {
-    let row = persona::Model {
+    persona_model(scope, handle).into_row()
+}
+
+pub fn persona_model(scope: &Scope, handle: &str) -> persona::Model {
+    persona::Model {
         id: Uuid::now_v7(),
         organization_id: scope.organization_id(),
         external_id: None,
@@ -52,8 +71,7 @@ pub fn persona(scope: &Scope, handle: &str) -> Row {
         created_at: noon(),
         updated_at: noon(),
         version: 1,
-    };
-    row.into_row()
+    }
 }
 
 pub fn campaign(scope: &Scope, budget_minor: i64) -> campaign::Model {

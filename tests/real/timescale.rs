@@ -462,7 +462,13 @@ async fn an_operator_is_told_what_is_wrong() {
     let missing = refused(&url("missing"), settings()).await;
     told(&missing, ErrorKind::Unavailable, "does not exist", "create it");
     server.create("telemetry");
-    server.sql("postgres", "CREATE ROLE poor LOGIN; CREATE ROLE guarded LOGIN PASSWORD 'right'");
+    crate::support::lock(&server);
+    for url in [url("telemetry"), server.url("telemetry")] {
+        let error = refused(&url.replacen("app@", "locked:mistaken@", 1), settings()).await;
+        told(&error, ErrorKind::Unavailable, "refuses the user or the password", "telemetry.url");
+        assert!(!format!("{error}{error:?}{:?}", error.advice()).contains("mistaken"), "{error:?}");
+    }
+    server.sql("postgres", "CREATE ROLE poor LOGIN");
     let poor = server.url("telemetry").replacen("app@", "poor@", 1);
     told(&refused(&poor, settings()).await, ErrorKind::Unavailable, "lacks a grant", "CREATE on the database");
     let poor = poor.replacen("postgres", "timescaledb", 1);

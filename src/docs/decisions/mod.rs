@@ -12,3 +12,5 @@ pub mod adr_0007_ids_and_cursors;
 pub mod adr_0008_outbox_relay;
 pub mod adr_0009_graphiql;
 pub mod adr_0010_postgres;
+pub mod adr_0011_redis;
+pub mod adr_0012_timescale;

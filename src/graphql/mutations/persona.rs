@@ -13,8 +13,6 @@ use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, Result};
 use chimera_stores::memory;
 use uuid::Uuid;
 
-/// The most bytes of a handle.
-const MAX_HANDLE: usize = 64;
 /// The most bytes of a name.
 const MAX_NAME: usize = 256;
 /// Where the picture is named.
@@ -206,12 +204,7 @@ async fn define(request: &RequestContext, input: DefinePersonaInput) -> Outcome<
 }
 
 fn check_handle(field: &[&str], handle: &str) -> Outcome<()> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
-    if handle.is_empty() || handle.len() > MAX_HANDLE || !handle.bytes().all(plain) {
-        let message = format!("a handle has 1 to {MAX_HANDLE} of a-z, 0-9, `_`, `.` and `-`");
-        return Err(UserError::invalid(field, message).into());
-    }
-    Ok(())
+    entity::persona::check_handle(handle).map_err(|rule| UserError::invalid(field, rule).into())
 }
 
 fn read_definition(

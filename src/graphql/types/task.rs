@@ -71,7 +71,7 @@ pub struct Task {
     pub run_at: DateTime,
     /// Who holds it.
     pub lease: Option<TaskLease>,
-    /// While a task with this key is neither completed nor dead, enqueueing another one gives this one.
+    /// While a task of the same queue with this key is neither completed nor dead, enqueueing another one gives this one.
     pub dedupe_key: Option<String>,
     /// The key stays taken until then, whatever becomes of the task.
     pub dedupe_until: Option<DateTime>,

@@ -59,7 +59,8 @@ pub struct NewTaskInput {
     /// Attempts after which it is dead: 1 to 100.
     #[graphql(default = 5)]
     pub max_attempts: u32,
-    /// While a task with this key is neither completed nor dead, enqueueing another one gives this one: 1 to 128 bytes.
+    /// While a task of the same queue with this key is neither completed nor dead, enqueueing another one gives this one:
+    /// 1 to 128 bytes.
     pub dedupe_key: Option<String>,
     /// Keeps the key taken for so long from now on, even when the task is done or dead: from a second to a week, and
     /// only with a key. Until then the completed task is remembered.

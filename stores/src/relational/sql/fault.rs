@@ -1,6 +1,6 @@
 //! What a failure of the database means to the port. The driver's own words go into the source, never into the message.
 
-use super::{STORE, dialect};
+use super::{STORE, dialect, postgres};
 use crate::error::{ErrorKind, StoreError};
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlxError, sqlx::error::DatabaseError};
 use std::error::Error;
@@ -71,6 +71,13 @@ pub(super) fn committing(error: DbErr) -> StoreError {
 pub(super) fn is_contention(error: &StoreError) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<DbErr>()).and_then(refusal);
     source.and_then(|error| error.code()).is_some_and(|code| matches!(&*code, "40001" | "40P01"))
+}
+
+/// Whether the statement was prepared on tables that were changed since. Nothing has happened, and it may succeed on
+/// another connection.
+pub(super) fn is_outdated(error: &StoreError) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<DbErr>()).and_then(refusal);
+    source.is_some_and(postgres::is_outdated)
 }
 
 /// A failure to open the database at `place`.

@@ -294,6 +294,7 @@ impl RelationalAdapter for SqlRelational {
         let (mut tries, mut turn) = (1, None);
         loop {
             match self.try_commit(mode, scope, transaction).await {
+                Err(error) if tries < TRIES && fault::is_outdated(&error) => tries += 1,
                 Err(error) if tries < TRIES && fault::is_contention(&error) => {
                     if turn.is_none() {
                         turn = Some(self.turns.lock().await);

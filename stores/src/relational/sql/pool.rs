@@ -145,7 +145,7 @@ async fn is_alive(connection: &mut PgConnection, meta: &PoolConnectionMetadata) 
     meta.idle_for < UNTESTED || connection.ping().await.is_ok()
 }
 
-/// When a connection was last found to be lost.
+/// When a connection was last found to be lost, or of no more use.
 pub(super) struct Losses {
     since: Instant,
     /// Microseconds from `since`; 0 for never.
@@ -162,10 +162,15 @@ impl Losses {
     pub(super) fn note(&self, error: &SqlxError) -> bool {
         let lost = is_loss(error);
         if lost {
-            self.last.store(self.now(), Ordering::Relaxed);
+            self.condemn();
             self.working.store(false, Ordering::Relaxed);
         }
         lost
+    }
+
+    /// Has all connections thrown away that were opened before now.
+    pub(super) fn condemn(&self) {
+        self.last.store(self.now(), Ordering::Relaxed);
     }
 
     /// It is not known whether the server is there.
@@ -225,5 +230,9 @@ mod tests {
         assert!(!losses.after(Duration::from_millis(1)), "it was opened after the loss");
         losses.works();
         assert!(losses.working() && losses.after(Duration::from_secs(9)));
+
+        let losses = Losses::new();
+        losses.condemn();
+        assert!(losses.working() && losses.after(Duration::from_secs(9)), "the server itself is there");
     }
 }

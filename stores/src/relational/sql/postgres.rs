@@ -10,7 +10,11 @@ use crate::{
 };
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqlxError, Statement,
-    sqlx::{Connection, PgConnection, Row, error::DatabaseError, postgres::PgConnectOptions},
+    sqlx::{
+        Connection, PgConnection, Row,
+        error::DatabaseError,
+        postgres::{PgConnectOptions, PgDatabaseError},
+    },
 };
 use std::{str::FromStr, time::Duration};
 
@@ -148,10 +152,19 @@ fn unreachable(place: &str, error: SqlxError) -> StoreError {
     StoreError::with_source(STORE, ErrorKind::Unavailable, message, error).with_advice(advice)
 }
 
+/// Whether a statement was prepared on tables that somebody has changed since, as a newer release does that migrates
+/// while this one runs. It fails on its connection for as long as that is open. The code alone stands for anything that
+/// is not supported, and the words are in the server's language: the place in the server's code is neither.
+pub(super) fn is_outdated(error: &dyn DatabaseError) -> bool {
+    let routine = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::routine);
+    error.code().as_deref() == Some("0A000") && routine == Some("RevalidateCachedQuery")
+}
+
 /// The kind of a failure that is not about a constraint: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 pub(super) fn failure(error: &dyn DatabaseError) -> (ErrorKind, &'static str) {
     let code = error.code().unwrap_or_default();
     match &*code {
+        "0A000" if is_outdated(error) => (ErrorKind::Unavailable, "the tables were changed while this program runs"),
         "40001" | "40P01" => (ErrorKind::Overloaded, "too many writes of the same rows are under way"),
         "55P03" => (ErrorKind::Overloaded, "the rows are held by another writer"),
         "53200" => (ErrorKind::Overloaded, "the database has no memory left"),

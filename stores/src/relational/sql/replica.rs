@@ -140,6 +140,9 @@ impl SqlRelational {
     }
 }
 
+/// How often the primary is asked when somebody changes its tables meanwhile.
+pub(super) const READINGS: u32 = 3;
+
 /// Asks where the scope allows it: the replica when the answer may lag, and the primary otherwise or when the replica
 /// fails. `$ask` is what to ask of the session called `$reader`.
 macro_rules! ask {
@@ -157,8 +160,18 @@ macro_rules! ask {
         match answered {
             Some(answer) => answer,
             None => {
-                let $reader = &$store.read_own($scope).await?;
-                $ask
+                let mut tries = 1;
+                loop {
+                    let asked = async {
+                        let $reader = &$store.read_own($scope).await?;
+                        $ask
+                    };
+                    match asked.await {
+                        // The next connection is one that has prepared nothing yet.
+                        Err(error) if tries < replica::READINGS && fault::is_outdated(&error) => tries += 1,
+                        answer => break answer,
+                    }
+                }
             }
         }
     }};

@@ -4,7 +4,7 @@
 //! A transaction of PostgreSQL begins, and says whose rows it may see, in one message. One that only reads is never
 //! committed: dropped, it rolls back along with the connection's way into the pool, which nobody waits for.
 
-use super::pool::Losses;
+use super::{pool::Losses, postgres};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr,
     SqlxError, Statement,
@@ -107,6 +107,9 @@ impl PgSession {
 
     fn failed(&self, error: SqlxError) -> DbErr {
         self.losses.note(&error);
+        if error.as_database_error().is_some_and(postgres::is_outdated) {
+            self.losses.condemn();
+        }
         DbErr::Query(error.into_runtime())
     }
 }

@@ -82,10 +82,7 @@ pub fn options(address: &Address) -> Result<PgConnectOptions> {
 /// What keeps this server from being used, with what to do about it.
 pub async fn inspect(options: &PgConnectOptions, schema: &str, required: bool) -> Result<Server> {
     let mut server = look(options, schema).await?;
-    if server.version < OLDEST_SERVER {
-        let message = format!("PostgreSQL {} is too old", server.version / 10_000);
-        return Err(refused(ErrorKind::Unsupported, message, "use PostgreSQL 15 or newer"));
-    }
+    supported(server.version)?;
     // A schema that is there without the extension is refused later on: nothing is to be changed for that.
     if required && server.extension.is_none() && !server.has_schema {
         create_extension(options, &server).await?;
@@ -100,12 +97,26 @@ pub async fn inspect(options: &PgConnectOptions, schema: &str, required: bool) -
             "set `shared_preload_libraries = 'timescaledb'` on the server and restart it",
         ));
     }
-    if parse_version(version) < OLDEST_EXTENSION {
-        let (major, minor) = OLDEST_EXTENSION;
-        let advice = format!("use TimescaleDB {major}.{minor} or newer: ALTER EXTENSION timescaledb UPDATE");
-        return Err(refused(ErrorKind::Unsupported, format!("TimescaleDB {version} is too old"), advice));
-    }
+    supported_extension(version)?;
     Ok(server)
+}
+
+fn supported(version: i32) -> Result<()> {
+    if version >= OLDEST_SERVER {
+        return Ok(());
+    }
+    let message = format!("PostgreSQL {} is too old", version / 10_000);
+    let advice = format!("use PostgreSQL {} or newer", OLDEST_SERVER / 10_000);
+    Err(refused(ErrorKind::Unsupported, message, advice))
+}
+
+fn supported_extension(version: &str) -> Result<()> {
+    if parse_version(version) >= OLDEST_EXTENSION {
+        return Ok(());
+    }
+    let (major, minor) = OLDEST_EXTENSION;
+    let advice = format!("use TimescaleDB {major}.{minor} or newer: ALTER EXTENSION timescaledb UPDATE");
+    Err(refused(ErrorKind::Unsupported, format!("TimescaleDB {version} is too old"), advice))
 }
 
 fn parse_version(version: &str) -> (u32, u32) {
@@ -204,4 +215,28 @@ pub fn pools(options: &PgConnectOptions, server: &Server, schema: &str, calls: u
             .connect_lazy_with(options.clone())
     };
     Pools { calls: pool(calls.max(2), STATEMENT_TIMEOUT), chores: pool(2, "0") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_servers_and_extensions_are_refused() {
+        for version in [150_000, 180_001] {
+            supported(version).unwrap();
+        }
+        for version in ["2.13.0", "2.13.0-dev", "2.22.1", "3.0"] {
+            supported_extension(version).unwrap();
+        }
+        for (refusal, words, advice) in [
+            (supported(140_012), "PostgreSQL 14 is too old", "PostgreSQL 15 or newer"),
+            (supported_extension("2.12.2"), "TimescaleDB 2.12.2 is too old", "2.13 or newer: ALTER EXTENSION"),
+            (supported_extension("1.7.5"), "TimescaleDB 1.7.5 is too old", "2.13 or newer"),
+        ] {
+            let error = refusal.unwrap_err();
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Unsupported, words));
+            assert!(error.advice().is_some_and(|text| text.contains(advice)), "{:?}", error.advice());
+        }
+    }
 }

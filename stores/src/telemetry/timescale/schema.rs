@@ -11,7 +11,7 @@
 //! **Why a table of ids.** A unique index of a hypertable (or of a partitioned table) must hold the time, so it cannot
 //! keep an id from being stored twice with two times, and a look-up by id would have to visit every chunk. The narrow
 //! table answers both: its primary key decides between concurrent appends, and the time beside each id leads to the one
-//! chunk. It costs some 120 bytes an event for as long as the event is kept, and saves a unique index on each chunk.
+//! chunk. It costs some 160 bytes an event for as long as the event is kept, and saves a unique index on each chunk.
 //!
 //! **Histograms.** A roll-up holds, for each measure, one four-byte entry an event (or, once there are many, one for
 //! each distinct value of the histogram): the index in the upper 17 bits, the count in the lower 15. Entries are put
