@@ -2,6 +2,7 @@
 //! where they are not installed, unless `CONTRACT_REQUIRE` names them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+mod others;
 mod postgres_audit;
 mod postgres_billing;
 mod postgres_faults;

@@ -2,7 +2,10 @@
 //! that fits it and comes within the deadline, nothing is ever half written, and the program goes on by itself once the
 //! server does.
 
-use crate::support::{insert, noon, organization, persona, postgres, scope};
+use crate::{
+    others::{Others, blocker},
+    support::{insert, noon, organization, persona, postgres, scope},
+};
 use chimera_stores::{
     Address, ErrorKind, Guard, Scope, Store, StoreError, SystemClock,
     guard::{BreakerState, FaultPlan, GuardSettings, StoreMetrics},
@@ -12,7 +15,6 @@ use entity::{outbox_entry::Target, persona};
 use futures_util::future::join_all;
 use serde_json::json;
 use std::{
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -362,58 +364,4 @@ async fn text_that_the_database_cannot_keep_is_the_callers_mistake() {
     let found = store.find::<persona::Model>(&own, Column::Handle, &["before".to_owned()]).await.unwrap();
     assert!(found[0].is_none(), "the row before it was kept");
     recovered(&store, &own).await;
-}
-
-/// Somebody else's transactions, which stay open until this is dropped.
-struct Others<'a> {
-    server: &'a Postgres,
-    clients: Vec<Child>,
-}
-
-/// What they do once they hold what they want.
-const HOLD: &str = "SELECT pg_sleep(60)";
-
-impl<'a> Others<'a> {
-    /// Starts as many as `count`, each doing `sql` first.
-    fn start(server: &'a Postgres, url: &str, count: usize, sql: &str) -> Self {
-        let client = || {
-            Command::new("/usr/lib/postgresql/15/bin/psql")
-                .args(["-Xq", "-d", url, "-c", &format!("BEGIN; {sql}"), "-c", HOLD])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap()
-        };
-        let mut others = Self { server, clients: (0..count).map(|_| client()).collect() };
-        let holding =
-            format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = '{HOLD}'");
-        let begun = Instant::now();
-        while others.server.sql("postgres", &holding).trim() != count.to_string() {
-            assert!(begun.elapsed() < RECOVERY, "the others do not come in");
-            std::thread::sleep(Duration::from_millis(50));
-            for other in &mut others.clients {
-                // Refused when the place of an administrator was not free again yet.
-                if other.try_wait().unwrap().is_some() {
-                    *other = client();
-                }
-            }
-        }
-        others
-    }
-}
-
-impl Drop for Others<'_> {
-    fn drop(&mut self) {
-        // A session that sleeps does not notice that its client has gone.
-        let end = format!("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query = '{HOLD}'");
-        self.server.sql("postgres", &end);
-        for client in &mut self.clients {
-            let _ = client.kill();
-            let _ = client.wait();
-        }
-    }
-}
-
-fn blocker<'a>(server: &'a Postgres, database: &str, sql: &str) -> Others<'a> {
-    Others::start(server, &server.url(database), 1, sql)
 }

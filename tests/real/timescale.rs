@@ -1,6 +1,7 @@
 //! Telemetry on real servers: what changes with the settings, what compression and retention leave of the answers, what
 //! survives the server's death, and what an operator is told.
 
+use crate::others::blocker;
 use chimera_stores::page::Slice;
 use chimera_stores::{
     Address, Clock, ErrorKind, ManualClock, Scope, StoreError, SystemClock,
@@ -15,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 use test_servers::{Flavour, Postgres, have};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 fn started(flavour: Flavour) -> Option<Postgres> {
@@ -382,33 +384,26 @@ async fn a_full_buffer_makes_callers_wait_and_then_refuses() {
     let Some(server) = started(Flavour::Plain) else { return };
     let store = Arc::new(open(&server, Flavour::Plain).await);
     let from = days_ago(1);
-    let url = server.url("telemetry");
-    let locked = std::thread::spawn(move || {
-        let sql = "BEGIN; LOCK TABLE chimera_telemetry.event_ids IN SHARE MODE; SELECT pg_sleep(4); COMMIT";
-        let psql = std::process::Command::new("psql").args(["-XAtq", "-d", &url, "-c", sql]).status().unwrap();
-        assert!(psql.success());
-    });
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let lock = blocker(&server, "telemetry", "LOCK TABLE chimera_telemetry.event_ids IN SHARE MODE");
     let begun = Instant::now();
-    let callers: Vec<_> = (0..8_u128)
+    let mut callers: JoinSet<_> = (0..8_u128)
         .map(|caller| {
             let store = store.clone();
-            tokio::spawn(async move {
+            async move {
                 let events: Vec<_> = (0..10_000).map(|number| event(caller * 100_000 + number, from)).collect();
                 (store.append(&scope(), &events).await, begun.elapsed())
-            })
+            }
         })
         .collect();
-    let mut outcomes = Vec::new();
-    for caller in callers {
-        outcomes.push(caller.await.unwrap());
+    // Five times 10,000 events fit the buffer. They wait for the lock, so the first to end are those that found no room.
+    for _ in 0..3 {
+        let (result, waited) = callers.join_next().await.unwrap().unwrap();
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Overloaded);
+        assert!(waited > Duration::from_secs(1), "{waited:?}");
     }
-    locked.join().unwrap();
-    let refused: Vec<_> = outcomes.iter().filter(|(result, _)| result.is_err()).collect();
-    assert_eq!(refused.len(), 3, "five times 10,000 events fit the buffer: {outcomes:?}");
-    for (result, waited) in refused {
-        assert_eq!(result.as_ref().unwrap_err().kind(), ErrorKind::Overloaded);
-        assert!(*waited > Duration::from_secs(1) && *waited < Duration::from_secs(3), "{waited:?}");
+    drop(lock);
+    for (result, _) in callers.join_all().await {
+        assert_eq!(result.unwrap(), Appended { inserted: 10_000, duplicates: 0 });
     }
     let count = ask(&store, by_day(Subject::Organization, from, 1, Measure::Duration)).await.total.count;
     assert_eq!(count, 50_000);
