@@ -1,10 +1,10 @@
 //! A measured ratio, and how it is told: a row of a table and a line of a file.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{fs, path::PathBuf};
 
 /// One comparison.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
     /// The metric, `M1` to `M13` or a name.
     pub metric: String,
@@ -32,7 +32,7 @@ impl Figure {
     /// A figure from ratios pair by pair.
     pub fn new(metric: &str, what: &str, opponent: &str, unit: &str, mut ratios: Vec<f64>) -> Self {
         ratios.sort_unstable_by(f64::total_cmp);
-        let at = |index: usize| ratios.get(index).copied().unwrap_or(f64::NAN);
+        let at = |index: usize| ratios.get(index).copied().unwrap_or_default();
         Self {
             metric: metric.to_owned(),
             what: what.to_owned(),
@@ -101,6 +101,22 @@ pub fn tell(metric: &str, figures: &[Figure]) -> Result<(), String> {
     let text = serde_json::to_string_pretty(figures).map_err(|error| error.to_string())?;
     let path = results().join(format!("{}.json", metric.to_lowercase()));
     fs::create_dir_all(results()).and_then(|()| fs::write(&path, text + "\n")).map_err(|error| error.to_string())
+}
+
+/// The kept figures of these metrics as one table; a metric that was never measured here has no rows.
+///
+/// # Errors
+/// When a file is not what [`tell`] writes.
+pub fn table<'a>(metrics: impl IntoIterator<Item = &'a str>) -> Result<String, String> {
+    let mut rows = vec![HEAD.to_owned()];
+    for metric in metrics {
+        let path = results().join(format!("{}.json", metric.to_lowercase()));
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let figures: Vec<Figure> =
+            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        rows.extend(figures.iter().map(Figure::row));
+    }
+    Ok(rows.join("\n"))
 }
 
 /// The head of the tables.

@@ -68,6 +68,8 @@ async fn ask(connection: &mut SendRequest<Full<Bytes>>, body: &Bytes) -> Result<
         .header("accept", "application/json")
         .body(Full::new(body.clone()))
         .map_err(|error| error.to_string())?;
+    // A connection takes the next request only after it has come to rest from the one before.
+    connection.ready().await.map_err(|error| error.to_string())?;
     let response = connection.send_request(request).await.map_err(|error| error.to_string())?;
     let status = response.status();
     let answer = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();

@@ -8,6 +8,7 @@ use super::{
 use crate::{relay::Relay, stores::Stores};
 use async_graphql::Context;
 use chimera_stores::{Clock, Scope};
+use futures_util::{FutureExt, future::BoxFuture};
 use std::sync::Arc;
 use url::Url;
 
@@ -76,9 +77,12 @@ impl RequestContext {
 
     /// Loads one key with the level's batch.
     ///
+    /// Boxed, because the executor moves a future for every field, as large as that of the type's largest field: what
+    /// one field waits in here would be paid for by each title and status of a list.
+    ///
     /// # Errors
     /// The store's error with its code, ready for the client.
-    pub async fn load<K: LoadKey>(&self, key: K) -> async_graphql::Result<K::Value> {
-        self.0.loaders.load(self, key).await.map_err(|error| field_error(&error))
+    pub fn load<K: LoadKey>(&self, key: K) -> BoxFuture<'_, async_graphql::Result<K::Value>> {
+        async move { self.0.loaders.load(self, key).await.map_err(|error| field_error(&error)) }.boxed()
     }
 }

@@ -32,9 +32,12 @@ pub trait LoadKey: Clone + Eq + Hash + Send + Sync + 'static {
     fn load_all(context: &RequestContext, keys: Vec<Self>) -> impl Future<Output = Vec<Result<Self::Value>>> + Send;
 }
 
+/// What a key led to. Shared by the kept answer and all that wait for it; each resolver clones what it takes away once.
+type Answer<V> = Result<Arc<V>>;
+
 enum Entry<V> {
-    Loaded(Result<V>),
-    Waiting(Vec<oneshot::Sender<Result<V>>>),
+    Loaded(Answer<V>),
+    Waiting(Vec<oneshot::Sender<Answer<V>>>),
 }
 
 struct Family<K: LoadKey> {
@@ -74,7 +77,7 @@ impl Loaders {
             let mut state = family.lock();
             let (done, wait) = oneshot::channel();
             match state.entries.get_mut(&key) {
-                Some(Entry::Loaded(result)) => return result.clone(),
+                Some(Entry::Loaded(answer)) => return answer.clone().map(Arc::unwrap_or_clone),
                 Some(Entry::Waiting(waiters)) => waiters.push(done),
                 None => {
                     state.entries.insert(key.clone(), Entry::Waiting(vec![done]));
@@ -87,7 +90,7 @@ impl Loaders {
             }
             wait
         };
-        wait.await.unwrap_or_else(|_| Err(lost(K::STORE)))
+        wait.await.unwrap_or_else(|_| Err(lost(K::STORE))).map(Arc::unwrap_or_clone)
     }
 }
 
@@ -110,11 +113,11 @@ async fn dispatch<K: LoadKey>(context: RequestContext, family: Arc<Mutex<Family<
     let mut results = results.into_iter();
     let mut state = family.lock();
     for key in keys {
-        let result = results.next().unwrap_or_else(|| Err(lost(K::STORE)));
-        if let Some(Entry::Waiting(waiters)) = state.entries.insert(key, Entry::Loaded(result.clone())) {
+        let answer = results.next().unwrap_or_else(|| Err(lost(K::STORE))).map(Arc::new);
+        if let Some(Entry::Waiting(waiters)) = state.entries.insert(key, Entry::Loaded(answer.clone())) {
             for waiter in waiters {
                 // A resolver that was dropped no longer wants its answer.
-                let _ = waiter.send(result.clone());
+                let _ = waiter.send(answer.clone());
             }
         }
     }

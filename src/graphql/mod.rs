@@ -9,6 +9,7 @@ pub mod loader;
 pub mod mutations;
 pub mod page;
 pub mod query;
+pub mod resolve;
 pub mod scalars;
 pub mod schema;
 pub mod types;

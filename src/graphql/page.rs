@@ -1,7 +1,12 @@
 //! Relay connections: arguments in, a slice out; a page in, a connection out.
 
-use super::{context::RequestContext, cursor::ListId, error::bad_input};
-use async_graphql::{Context, Object, OutputType, SimpleObject, TypeName};
+use super::{
+    context::RequestContext,
+    cursor::ListId,
+    error::bad_input,
+    resolve::{Many, One},
+};
+use async_graphql::{ContainerType, Context, Object, SimpleObject, TypeName};
 use chimera_stores::{Page, Position, Slice};
 use std::borrow::Cow;
 
@@ -65,7 +70,7 @@ pub fn wants_total(context: &Context<'_>) -> bool {
 }
 
 /// A type that can be listed: its connection's name, and where a row stands.
-pub trait Listed: OutputType + Clone + Send + Sync + 'static {
+pub trait Listed: ContainerType + Clone + Send + Sync + 'static {
     /// Its name in the schema.
     const NAME: &'static str;
 }
@@ -108,16 +113,15 @@ impl<T: Listed> TypeName for Edge<T> {
 #[Object(name_type)]
 impl<T: Listed> Connection<T> {
     /// The rows with their cursors.
-    async fn edges(&self) -> Vec<Edge<T>> {
-        self.rows
-            .iter()
-            .map(|(position, node)| Edge { node: node.clone(), position: position.clone(), list: self.list })
-            .collect()
+    async fn edges(&self) -> Many<Edge<T>> {
+        let edge =
+            |(position, node): &(Position, T)| Edge { node: node.clone(), position: position.clone(), list: self.list };
+        Many(self.rows.iter().map(edge).collect())
     }
 
     /// The rows alone.
-    async fn nodes(&self) -> Vec<&T> {
-        self.rows.iter().map(|(_, node)| node).collect()
+    async fn nodes(&self) -> Many<&T> {
+        Many(self.rows.iter().map(|(_, node)| node).collect())
     }
 
     /// Where this page lies in the list.
@@ -149,8 +153,8 @@ pub struct Edge<T: Listed> {
 #[Object(name_type)]
 impl<T: Listed> Edge<T> {
     /// The row.
-    async fn node(&self) -> &T {
-        &self.node
+    async fn node(&self) -> One<&T> {
+        One(&self.node)
     }
 
     /// The row's place, for `after` and `before`.

@@ -1,4 +1,5 @@
-//! `bench METRIC…` measures; `bench all` measures everything; `bench list` says what there is.
+//! `bench run METRIC…` measures; `bench run all` measures everything; `bench list` says what there is, and `bench table`
+//! what was measured.
 
 use benches::{
     figure, metrics,
@@ -29,6 +30,8 @@ enum Command {
         #[arg(required = true)]
         metrics: Vec<String>,
     },
+    /// Prints the kept figures as one table.
+    Table,
     /// Serves, for a run.
     #[command(hide = true)]
     Serve(Serve),
@@ -46,6 +49,11 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Run { metrics } => measure(&metrics),
+        Command::Table => ended(
+            figure::table(metrics::ALL.iter().map(|metric| metric.name))
+                .map_err(Into::into)
+                .map(|table| println!("{table}")),
+        ),
         Command::Serve(wanted) => ended(actix_web::rt::System::new().block_on(serve(wanted))),
         Command::Queue(wanted) => ended(actix_web::rt::System::new().block_on(queue::run(wanted))),
     }

@@ -175,8 +175,8 @@ fn count() -> Result<Counts, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let file: PathBuf = folder.path().join("counts");
     let output = Program::new("valgrind")
-        .args(["--tool=callgrind", "--quiet", "--toggle-collect=*measured_operation*"])
-        .args(["--dump-after=*measured_operation*", &format!("--callgrind-out-file={}", file.display())])
+        .args(["--tool=callgrind", "--quiet", "--toggle-collect=counts::measured_operation"])
+        .args(["--dump-after=counts::measured_operation", &format!("--callgrind-out-file={}", file.display())])
         .arg(own)
         .arg("subject")
         .output()

@@ -6,6 +6,7 @@ use crate::graphql::{
     ids::NodeId,
     keys::{media::VersionsOf, relational::ById},
     page::Listed,
+    resolve::One,
     scalars::{BigInt, DateTime, Duration, Url},
 };
 use async_graphql::{ComplexObject, Context, Enum, ID, Result, SimpleObject};
@@ -130,7 +131,7 @@ impl Asset {
     }
 
     /// What it was made from.
-    async fn source(&self, context: &Context<'_>) -> Result<Option<Asset>> {
+    async fn source(&self, context: &Context<'_>) -> Result<Option<One<Asset>>> {
         Asset::load(context, self.source_asset_id).await
     }
 }
@@ -140,9 +141,9 @@ impl Asset {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn load(context: &Context<'_>, id: Option<Uuid>) -> Result<Option<Self>> {
+    pub async fn load(context: &Context<'_>, id: Option<Uuid>) -> Result<Option<One<Self>>> {
         let Some(id) = id else { return Ok(None) };
-        Ok(RequestContext::of(context)?.load(ById::<entity::asset::Model>::new(id)).await?.map(Self::from))
+        Ok(RequestContext::of(context)?.load(ById::<entity::asset::Model>::new(id)).await?.map(|row| One(row.into())))
     }
 }
 

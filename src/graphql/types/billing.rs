@@ -4,6 +4,7 @@ use super::{campaign::Campaign, list::OrderField, persona::Persona};
 use crate::graphql::{
     ids::NodeId,
     page::Listed,
+    resolve::One,
     scalars::{BigInt, CurrencyCode, DateTime},
 };
 use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
@@ -126,12 +127,12 @@ impl BillingRecord {
     }
 
     /// For which campaign.
-    async fn campaign(&self, context: &Context<'_>) -> Result<Option<Campaign>> {
+    async fn campaign(&self, context: &Context<'_>) -> Result<Option<One<Campaign>>> {
         Campaign::load(context, self.campaign_id).await
     }
 
     /// For which persona.
-    async fn persona(&self, context: &Context<'_>) -> Result<Option<Persona>> {
+    async fn persona(&self, context: &Context<'_>) -> Result<Option<One<Persona>>> {
         Persona::load(context, self.persona_id).await
     }
 }

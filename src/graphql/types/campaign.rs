@@ -18,6 +18,7 @@ use crate::graphql::{
     ids::NodeId,
     keys::relational::ById,
     page::{Connection, Listed, PageArgs},
+    resolve::One,
     scalars::DateTime,
 };
 use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
@@ -251,8 +252,11 @@ impl Campaign {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn load(context: &Context<'_>, id: Option<Uuid>) -> Result<Option<Self>> {
+    pub async fn load(context: &Context<'_>, id: Option<Uuid>) -> Result<Option<One<Self>>> {
         let Some(id) = id else { return Ok(None) };
-        Ok(RequestContext::of(context)?.load(ById::<entity::campaign::Model>::new(id)).await?.map(Self::from))
+        Ok(RequestContext::of(context)?
+            .load(ById::<entity::campaign::Model>::new(id))
+            .await?
+            .map(|row| One(row.into())))
     }
 }

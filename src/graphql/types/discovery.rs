@@ -264,9 +264,13 @@ impl SearchHit {
     /// The thing itself, from the store that owns it; null when it has gone since it was indexed.
     async fn item(&self, context: &Context<'_>) -> Result<Option<SearchResultItem>> {
         Ok(match self.document_type {
-            SearchType::Persona => Persona::load(context, Some(self.key)).await?.map(SearchResultItem::Persona),
-            SearchType::Campaign => Campaign::load(context, Some(self.key)).await?.map(SearchResultItem::Campaign),
-            SearchType::Video => Video::load(context, Some(self.key)).await?.map(SearchResultItem::Video),
+            SearchType::Persona => {
+                Persona::load(context, Some(self.key)).await?.map(|row| SearchResultItem::Persona(row.0))
+            }
+            SearchType::Campaign => {
+                Campaign::load(context, Some(self.key)).await?.map(|row| SearchResultItem::Campaign(row.0))
+            }
+            SearchType::Video => Video::load(context, Some(self.key)).await?.map(|row| SearchResultItem::Video(row.0)),
             SearchType::Post => {
                 let key = ById::<entity::post::Model>::new(self.key);
                 RequestContext::of(context)?.load(key).await?.map(|row| SearchResultItem::Post(row.into()))

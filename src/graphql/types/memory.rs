@@ -8,6 +8,7 @@ use crate::graphql::{
     keys::memory::{InteractionsOf, MemoriesOf, MemoryById},
     loader::ByText,
     page::{Connection, Listed, PageArgs, wants_total},
+    resolve::One,
     scalars::{BigInt, DateTime},
 };
 use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
@@ -157,7 +158,7 @@ impl Memory {
     }
 
     /// Who remembers.
-    async fn persona(&self, context: &Context<'_>) -> Result<Option<Persona>> {
+    async fn persona(&self, context: &Context<'_>) -> Result<Option<One<Persona>>> {
         Persona::load(context, Some(self.key.0)).await
     }
 }

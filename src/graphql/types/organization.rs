@@ -7,6 +7,7 @@ use crate::graphql::{
     ids::NodeId,
     keys::relational::ById,
     page::{Connection, Listed, PageArgs},
+    resolve::One,
     scalars::DateTime,
 };
 use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
@@ -116,9 +117,9 @@ impl User {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn load(context: &Context<'_>, id: Option<Uuid>) -> Result<Option<Self>> {
+    pub async fn load(context: &Context<'_>, id: Option<Uuid>) -> Result<Option<One<Self>>> {
         let Some(id) = id else { return Ok(None) };
-        Ok(RequestContext::of(context)?.load(ById::<entity::user::Model>::new(id)).await?.map(Self::from))
+        Ok(RequestContext::of(context)?.load(ById::<entity::user::Model>::new(id)).await?.map(|row| One(row.into())))
     }
 }
 
@@ -147,7 +148,7 @@ impl From<entity::membership::Model> for Membership {
 #[ComplexObject]
 impl Membership {
     /// The member.
-    async fn user(&self, context: &Context<'_>) -> Result<Option<User>> {
+    async fn user(&self, context: &Context<'_>) -> Result<Option<One<User>>> {
         User::load(context, Some(self.user_id)).await
     }
 }
@@ -215,7 +216,7 @@ impl Viewer {
     }
 
     /// The user, when a person asks.
-    async fn user(&self, context: &Context<'_>) -> Result<Option<User>> {
+    async fn user(&self, context: &Context<'_>) -> Result<Option<One<User>>> {
         match RequestContext::of(context)?.scope().principal() {
             Principal::User(id) => User::load(context, Some(*id)).await,
             Principal::ApiKey(_) | Principal::System => Ok(None),

@@ -27,6 +27,7 @@ use crate::graphql::{
     },
     loader::ByText,
     page::{Connection, Listed, PageArgs},
+    resolve::One,
     scalars::{DateTime, Duration},
 };
 use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
@@ -151,7 +152,7 @@ impl Persona {
     }
 
     /// Its picture.
-    async fn avatar(&self, context: &Context<'_>) -> Result<Option<Asset>> {
+    async fn avatar(&self, context: &Context<'_>) -> Result<Option<One<Asset>>> {
         Asset::load(context, self.avatar_asset_id).await
     }
 
@@ -394,9 +395,9 @@ impl Persona {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn load(context: &Context<'_>, id: Option<Uuid>) -> Result<Option<Self>> {
+    pub async fn load(context: &Context<'_>, id: Option<Uuid>) -> Result<Option<One<Self>>> {
         let Some(id) = id else { return Ok(None) };
-        Ok(RequestContext::of(context)?.load(ById::<entity::persona::Model>::new(id)).await?.map(Self::from))
+        Ok(RequestContext::of(context)?.load(ById::<entity::persona::Model>::new(id)).await?.map(|row| One(row.into())))
     }
 
     /// A page of the personas of a campaign.

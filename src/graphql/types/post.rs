@@ -9,6 +9,7 @@ use super::{
 use crate::graphql::{
     ids::NodeId,
     page::Listed,
+    resolve::One,
     scalars::{DateTime, Url},
 };
 use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
@@ -141,17 +142,17 @@ impl Post {
     }
 
     /// Who publishes it.
-    async fn persona(&self, context: &Context<'_>) -> Result<Option<Persona>> {
+    async fn persona(&self, context: &Context<'_>) -> Result<Option<One<Persona>>> {
         Persona::load(context, Some(self.persona_id)).await
     }
 
     /// For which campaign.
-    async fn campaign(&self, context: &Context<'_>) -> Result<Option<Campaign>> {
+    async fn campaign(&self, context: &Context<'_>) -> Result<Option<One<Campaign>>> {
         Campaign::load(context, self.campaign_id).await
     }
 
     /// The video it shows.
-    async fn video(&self, context: &Context<'_>) -> Result<Option<Video>> {
+    async fn video(&self, context: &Context<'_>) -> Result<Option<One<Video>>> {
         Video::load(context, self.video_id).await
     }
 }

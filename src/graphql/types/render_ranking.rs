@@ -7,7 +7,8 @@ use super::{
     telemetry::{RenderStage, TimeRange, stages},
 };
 use crate::graphql::{
-    context::RequestContext, error::bad_input, keys::telemetry::RenderRankingOf, page::MAX_PAGE_SIZE, scalars::DateTime,
+    context::RequestContext, error::bad_input, keys::telemetry::RenderRankingOf, page::MAX_PAGE_SIZE, resolve::One,
+    scalars::DateTime,
 };
 use async_graphql::{ComplexObject, Context, Enum, InputObject, Result, SimpleObject};
 use chimera_stores::telemetry::{self, RankKey, RankingQuery, Subject, check_ranking};
@@ -73,13 +74,13 @@ pub struct RenderRank {
 #[ComplexObject]
 impl RenderRank {
     /// The persona, where personas are ranked; null also when it is gone.
-    async fn persona(&self, context: &Context<'_>) -> Result<Option<Persona>> {
+    async fn persona(&self, context: &Context<'_>) -> Result<Option<One<Persona>>> {
         let RankKey::Persona(id) = self.key else { return Ok(None) };
         Persona::load(context, Some(id)).await
     }
 
     /// The campaign, where campaigns are ranked; null also when it is gone.
-    async fn campaign(&self, context: &Context<'_>) -> Result<Option<Campaign>> {
+    async fn campaign(&self, context: &Context<'_>) -> Result<Option<One<Campaign>>> {
         let RankKey::Campaign(id) = self.key else { return Ok(None) };
         Campaign::load(context, Some(id)).await
     }

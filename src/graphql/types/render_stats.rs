@@ -279,7 +279,8 @@ impl RenderStats {
 /// # Errors
 /// A bad argument, or what the store says.
 pub async fn stats(context: &Context<'_>, subject: Subject, args: RenderStatsArgs) -> Result<Option<RenderStats>> {
-    Question::new(subject, args)?.ask(context).await.map(Some)
+    // Boxed, as what is awaited in a load is: every field of a video would be moved about with room for it.
+    Box::pin(Question::new(subject, args)?.ask(context)).await.map(Some)
 }
 
 fn zone(name: &str) -> Result<Zone> {

@@ -6,7 +6,9 @@ use super::{
     persona::Persona,
     telemetry::TimeRange,
 };
-use crate::graphql::{context::RequestContext, error::bad_input, keys::relational::SpendReportOf, scalars::DateTime};
+use crate::graphql::{
+    context::RequestContext, error::bad_input, keys::relational::SpendReportOf, resolve::One, scalars::DateTime,
+};
 use async_graphql::{ComplexObject, Context, Enum, Result, SimpleObject};
 use chimera_stores::relational::{self, Column, MAX_SPEND_ROWS, SpendQuery};
 use uuid::Uuid;
@@ -61,12 +63,12 @@ impl From<relational::SpendRow> for SpendRow {
 #[ComplexObject]
 impl SpendRow {
     /// The campaign; also null for what was billed for none.
-    async fn campaign(&self, context: &Context<'_>) -> Result<Option<Campaign>> {
+    async fn campaign(&self, context: &Context<'_>) -> Result<Option<One<Campaign>>> {
         Campaign::load(context, self.campaign_id).await
     }
 
     /// The persona; also null for what was billed for none.
-    async fn persona(&self, context: &Context<'_>) -> Result<Option<Persona>> {
+    async fn persona(&self, context: &Context<'_>) -> Result<Option<One<Persona>>> {
         Persona::load(context, self.persona_id).await
     }
 }

@@ -7,6 +7,7 @@ use crate::graphql::{
     ids::NodeId,
     keys::episodic::{TaskById, TasksOf},
     page::{Connection, Listed, PageArgs},
+    resolve::One,
     scalars::{DateTime, Duration},
 };
 use async_graphql::{ComplexObject, Context, Enum, ID, Result, SimpleObject};
@@ -130,12 +131,12 @@ impl Task {
     }
 
     /// For whom.
-    async fn persona(&self, context: &Context<'_>) -> Result<Option<Persona>> {
+    async fn persona(&self, context: &Context<'_>) -> Result<Option<One<Persona>>> {
         Persona::load(context, self.persona_id).await
     }
 
     /// For which campaign.
-    async fn campaign(&self, context: &Context<'_>) -> Result<Option<Campaign>> {
+    async fn campaign(&self, context: &Context<'_>) -> Result<Option<One<Campaign>>> {
         Campaign::load(context, self.campaign_id).await
     }
 }

@@ -7,6 +7,7 @@ use crate::graphql::{
     ids::NodeId,
     keys::telemetry::{RenderEventById, RenderEventsOf},
     page::{Connection, Listed, PageArgs},
+    resolve::One,
     scalars::{BigInt, DateTime, Duration},
 };
 use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
@@ -107,17 +108,17 @@ impl RenderEvent {
     }
 
     /// The video.
-    async fn video(&self, context: &Context<'_>) -> Result<Option<Video>> {
+    async fn video(&self, context: &Context<'_>) -> Result<Option<One<Video>>> {
         Video::load(context, Some(self.video_id)).await
     }
 
     /// Whose video.
-    async fn persona(&self, context: &Context<'_>) -> Result<Option<Persona>> {
+    async fn persona(&self, context: &Context<'_>) -> Result<Option<One<Persona>>> {
         Persona::load(context, Some(self.persona_id)).await
     }
 
     /// For which campaign.
-    async fn campaign(&self, context: &Context<'_>) -> Result<Option<Campaign>> {
+    async fn campaign(&self, context: &Context<'_>) -> Result<Option<One<Campaign>>> {
         Campaign::load(context, self.campaign_id).await
     }
 }

@@ -13,6 +13,7 @@ use crate::graphql::{
     ids::NodeId,
     keys::relational::ById,
     page::{Connection, Listed, PageArgs},
+    resolve::One,
     scalars::{DateTime, Duration},
 };
 use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
@@ -155,22 +156,22 @@ impl Video {
     }
 
     /// Whose video it is.
-    async fn persona(&self, context: &Context<'_>) -> Result<Option<Persona>> {
+    async fn persona(&self, context: &Context<'_>) -> Result<Option<One<Persona>>> {
         Persona::load(context, Some(self.persona_id)).await
     }
 
     /// For which campaign.
-    async fn campaign(&self, context: &Context<'_>) -> Result<Option<Campaign>> {
+    async fn campaign(&self, context: &Context<'_>) -> Result<Option<One<Campaign>>> {
         Campaign::load(context, self.campaign_id).await
     }
 
     /// The rendered file.
-    async fn asset(&self, context: &Context<'_>) -> Result<Option<Asset>> {
+    async fn asset(&self, context: &Context<'_>) -> Result<Option<One<Asset>>> {
         Asset::load(context, self.asset_id).await
     }
 
     /// A still.
-    async fn thumbnail(&self, context: &Context<'_>) -> Result<Option<Asset>> {
+    async fn thumbnail(&self, context: &Context<'_>) -> Result<Option<One<Asset>>> {
         Asset::load(context, self.thumbnail_asset_id).await
     }
 
@@ -204,8 +205,8 @@ impl Video {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn load(context: &Context<'_>, id: Option<Uuid>) -> Result<Option<Self>> {
+    pub async fn load(context: &Context<'_>, id: Option<Uuid>) -> Result<Option<One<Self>>> {
         let Some(id) = id else { return Ok(None) };
-        Ok(RequestContext::of(context)?.load(ById::<entity::video::Model>::new(id)).await?.map(Self::from))
+        Ok(RequestContext::of(context)?.load(ById::<entity::video::Model>::new(id)).await?.map(|row| One(row.into())))
     }
 }

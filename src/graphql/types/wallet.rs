@@ -9,6 +9,7 @@ use crate::graphql::{
     ids::NodeId,
     keys::{ledger::BalancesOf, relational::PageOf},
     page::{Connection, Listed, PageArgs},
+    resolve::One,
     scalars::DateTime,
 };
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
@@ -68,7 +69,7 @@ impl Wallet {
     }
 
     /// Whose wallet it is.
-    async fn persona(&self, context: &Context<'_>) -> Result<Option<Persona>> {
+    async fn persona(&self, context: &Context<'_>) -> Result<Option<One<Persona>>> {
         Persona::load(context, Some(self.persona_id)).await
     }
 
