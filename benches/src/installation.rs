@@ -171,7 +171,7 @@ impl Embedder for Letters {
 
     async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         let vector = |text: &String| {
-            let mut counts = vec![1.0_f32; 26];
+            let mut counts = [1.0_f32; 26];
             for letter in text.bytes().map(|byte| byte.to_ascii_lowercase()).filter(u8::is_ascii_lowercase) {
                 counts[usize::from(letter - b'a')] += 1.0;
             }

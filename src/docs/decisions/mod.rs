@@ -14,3 +14,4 @@ pub mod adr_0009_graphiql;
 pub mod adr_0010_postgres;
 pub mod adr_0011_redis;
 pub mod adr_0012_timescale;
+pub mod adr_0013_fields_on_the_spot;
