@@ -31,6 +31,8 @@ const BATCH: usize = 10_000;
 const WRITERS: usize = 4;
 /// How long the events reach back, in days.
 const DAYS: i64 = 30;
+const VIDEOS: u128 = 20_000;
+const PERSONAS: u128 = 100;
 const ORGANIZATION: Uuid = Uuid::from_u128(1);
 
 #[tokio::main]
@@ -56,7 +58,7 @@ async fn main() {
     println!("ratio {:.2}", raw.as_secs_f64() / took.as_secs_f64());
 
     questions(&store, &scope, now, "roll-ups as the worker has left them so far").await;
-    settle(&server, &store, &scope).await;
+    settle(&server, &store, &scope, now).await;
     questions(&store, &scope, now, "roll-ups up to date").await;
     compress(&server);
     questions(&store, &scope, now, "compressed").await;
@@ -87,11 +89,14 @@ fn make(batch: usize, events: usize, now: DateTime<Utc>) -> Vec<RenderEvent> {
         .map(|number| {
             let seconds: f64 = random.random_range(0.5_f64..8.0).exp();
             let back = step * i64::try_from(events - number).expect("small");
+            // A video belongs to one persona, and four of five to one of that persona's four campaigns.
+            let video = random.random_range(0..VIDEOS);
+            let (persona, campaign) = (video % PERSONAS, video / PERSONAS % 5);
             RenderEvent {
                 id: Uuid::from_u128(random.random()),
-                video_id: Uuid::from_u128(random.random_range(0..20_000)),
-                persona_id: Uuid::from_u128(random.random_range(0..100)),
-                campaign_id: random.random_bool(0.8).then(|| Uuid::from_u128(random.random_range(0..300))),
+                video_id: Uuid::from_u128(video),
+                persona_id: Uuid::from_u128(persona),
+                campaign_id: (campaign > 0).then(|| Uuid::from_u128(persona * 10 + campaign)),
                 stage: *Stage::ALL.get(number % Stage::ALL.len()).expect("a stage"),
                 at: now - TimeDelta::microseconds(back),
                 duration_ms: (seconds * 1000.0) as i64,
@@ -120,15 +125,21 @@ fn copy(server: &Postgres, events: usize) -> Duration {
     took
 }
 
-/// Brings the roll-ups up to date, as the worker and the policies do by and by.
-async fn settle(server: &Postgres, store: &Telemetry, scope: &Scope) {
+/// Waits until the worker has rolled up every hour that is over.
+async fn settle(server: &Postgres, store: &Telemetry, scope: &Scope, now: DateTime<Utc>) {
     let begun = Instant::now();
-    for level in ["minutes", "hours", "days"] {
-        server.sql("telemetry", &format!("CALL refresh_continuous_aggregate('chimera_telemetry.{level}', NULL, NULL)"));
+    let hour = now.timestamp().div_euclid(3600) * 3600;
+    let left = format!("SELECT count(*) FROM chimera_telemetry.stale WHERE hour < to_timestamp({hour})");
+    while server.sql("telemetry", &left).trim() != "0" {
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    println!("refreshing all roll-ups by hand: {:.1} s", begun.elapsed().as_secs_f64());
+    println!("\nthe worker had caught up {:.1} s later", begun.elapsed().as_secs_f64());
     let storage = store.storage(scope).await.unwrap();
-    println!("storage as `service` tells it: {storage:?}");
+    for level in &storage.roll_ups {
+        let bytes = level.bytes.unwrap_or_default();
+        println!("roll-up {:?}: {:.0} MB, fresh to {:?}", level.resolution, bytes as f64 / 1e6, level.fresh_to);
+    }
+    println!("jobs: {:?}", storage.jobs);
 }
 
 fn compress(server: &Postgres) {
