@@ -16,7 +16,9 @@ pub struct Rows {
     pub personas: u32,
     /// Videos of each persona.
     pub videos: u32,
-    /// Campaigns of each of the first 20 personas, with 8 posts each.
+    /// Personas that take part in campaigns: the newest.
+    pub in_campaigns: u32,
+    /// Campaigns of each of these, with 8 posts each.
     pub campaigns: u32,
     /// Posts of some 800 bytes of each persona.
     pub long_posts: u32,
@@ -24,13 +26,13 @@ pub struct Rows {
 
 impl Rows {
     /// What the metrics are asked of.
-    pub const FULL: Self = Self { personas: 100, videos: 100, campaigns: 10, long_posts: 100 };
+    pub const FULL: Self = Self { personas: 100, videos: 100, in_campaigns: 20, campaigns: 10, long_posts: 100 };
     /// What instructions are counted on: the lists are as long, and what nobody lists is left out.
-    pub const SMALL: Self = Self { personas: 100, videos: 10, campaigns: 10, long_posts: 0 };
+    pub const SMALL: Self = Self { personas: 100, videos: 10, in_campaigns: 20, campaigns: 10, long_posts: 0 };
+    /// What nested pages are asked of: more personas than requests under way list.
+    pub const NESTED: Self = Self { personas: 640, videos: 0, in_campaigns: 640, campaigns: 10, long_posts: 0 };
 }
 
-/// Personas that take part in campaigns.
-const IN_CAMPAIGNS: u32 = 20;
 /// Posts of a campaign.
 const POSTS: u32 = 8;
 /// Changes of one transaction.
@@ -44,6 +46,11 @@ fn id(kind: u8, number: u32) -> Uuid {
 /// The id of a persona.
 pub fn persona_id(number: u32) -> Uuid {
     id(1, number)
+}
+
+/// The handle of a persona.
+pub fn handle(number: u32) -> String {
+    format!("zz-persona-{number:05}")
 }
 
 /// Writes the rows beside the demo data.
@@ -62,7 +69,7 @@ pub async fn fill(stores: &Stores, rows: Rows, now: DateTime<Utc>) -> Result<()>
                 id: persona_id(p),
                 organization_id,
                 external_id: None,
-                handle: format!("zz-persona-{p:05}"),
+                handle: handle(p),
                 name: format!("Persona number {p}"),
                 status: persona::Status::Active,
                 avatar_asset_id: None,
@@ -97,7 +104,7 @@ pub async fn fill(stores: &Stores, rows: Rows, now: DateTime<Utc>) -> Result<()>
             .into_row(),
         );
     }
-    let with_campaigns = rows.personas.min(IN_CAMPAIGNS);
+    let with_campaigns = rows.personas.min(rows.in_campaigns);
     // The newest personas are listed first: they are the ones with campaigns.
     let first = rows.personas - with_campaigns;
     for (p, c) in pairs(with_campaigns, rows.campaigns) {

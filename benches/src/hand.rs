@@ -6,7 +6,7 @@ use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
 use chimera::stores::Stores;
 use chimera_stores::{
     Page, Result, Scope, Slice,
-    relational::{Column, Edge, Order, PageQuery, Record},
+    relational::{Column, Edge, Order, PageQuery, Predicate, Record, Value},
 };
 use entity::{campaign, persona, post, video};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ struct Request<'a> {
 #[derive(Default, Deserialize)]
 struct Variables {
     direction: Option<Direction>,
+    handles: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
@@ -138,9 +139,19 @@ async fn pages<R: Record>(
     limit: u32,
     direction: Direction,
 ) -> Result<Vec<Page<R>>> {
+    filtered(stores, scope, (edge, parents), Vec::new(), limit, direction).await
+}
+
+async fn filtered<R: Record>(
+    stores: &Stores,
+    scope: &Scope,
+    (edge, parents): (Option<Edge>, &[Uuid]),
+    predicates: Vec<Predicate>,
+    limit: u32,
+    direction: Direction,
+) -> Result<Vec<Page<R>>> {
     let order = Order { column: Column::Id, descending: direction == Direction::Desc };
-    let query =
-        PageQuery { kind: R::KIND, edge, predicates: Vec::new(), order, slice: Slice::first(limit), total: false };
+    let query = PageQuery { kind: R::KIND, edge, predicates, order, slice: Slice::first(limit), total: false };
     stores.relational.pages::<R>(scope, &query, parents).await
 }
 
@@ -194,8 +205,12 @@ async fn big(stores: &Stores, scope: &Scope, direction: Direction) -> Result<Vec
     Ok(bytes(Personas { personas: Nodes { nodes: posts.map(|posts| Posts { posts }).collect() } }))
 }
 
-async fn nested(stores: &Stores, scope: &Scope, direction: Direction) -> Result<Vec<u8>> {
-    let personas = list::<persona::Model>(stores, scope, 20, Direction::Desc).await?;
+async fn nested(stores: &Stores, scope: &Scope, handles: Option<Vec<String>>, direction: Direction) -> Result<Vec<u8>> {
+    let handle = |all: Vec<String>| Predicate::In(Column::Handle, all.into_iter().map(Value::Text).collect());
+    let predicates = handles.map(handle).into_iter().collect();
+    let newest = (None, &[Uuid::nil()][..]);
+    let found = filtered::<persona::Model>(stores, scope, newest, predicates, 20, Direction::Desc).await?;
+    let personas: Vec<_> = found.into_iter().flat_map(|page| page.items).collect();
     let who = ids(&personas);
     let campaigns = pages::<campaign::Model>(stores, scope, (Some(Edge::CampaignPersona), &who), 10, direction).await?;
     let mut parents: Vec<Uuid> = campaigns.iter().flat_map(|page| page.items.iter().map(|row| row.id)).collect();
@@ -237,7 +252,7 @@ async fn graphql(body: web::Bytes, hand: web::Data<Hand>) -> HttpResponse {
         documents::HELLO => Ok(br#"{"data":{"__typename":"Query"}}"#.to_vec()),
         documents::LIST => videos(stores, scope, direction).await,
         documents::FLAT => flat(stores, scope, direction).await,
-        documents::NESTED => nested(stores, scope, direction).await,
+        documents::NESTED => nested(stores, scope, request.variables.handles, direction).await,
         documents::BIG => big(stores, scope, direction).await,
         _ => return HttpResponse::NotFound().finish(),
     };

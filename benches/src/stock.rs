@@ -4,7 +4,8 @@
 use crate::installation::Installation;
 use actix_web::{App, HttpServer, dev::Server, web};
 use async_graphql::{
-    ComplexObject, Context, EmptyMutation, EmptySubscription, Enum, ID, Object, Result, Schema, SimpleObject,
+    ComplexObject, Context, EmptyMutation, EmptySubscription, Enum, ID, InputObject, Object, Result, Schema,
+    SimpleObject,
     dataloader::{DataLoader, Loader},
 };
 use async_graphql_actix_web::GraphQL;
@@ -62,6 +63,11 @@ struct CampaignConnection {
 #[derive(SimpleObject)]
 struct PostConnection {
     nodes: Vec<Post>,
+}
+
+#[derive(InputObject)]
+struct PersonaFilter {
+    handle: Option<Vec<String>>,
 }
 
 #[derive(Clone, SimpleObject)]
@@ -154,13 +160,17 @@ impl Query {
         context: &Context<'_>,
         first: i32,
         direction: Option<OrderDirection>,
+        filter: Option<PersonaFilter>,
     ) -> Result<PersonaConnection> {
         let (first, direction) = (usize::try_from(first)?, direction.unwrap_or(OrderDirection::Desc));
         let rows: Vec<persona::Model> = match context.data::<Data>()? {
             Data::Memory(tables) => ends(&tables.personas, first, direction),
             Data::Postgres(database) => {
-                let order = sea_order(direction);
-                persona::Entity::find().order_by(persona::Column::Id, order).limit(first as u64).all(database).await?
+                let mut find = persona::Entity::find();
+                if let Some(handles) = filter.and_then(|filter| filter.handle) {
+                    find = find.filter(persona::Column::Handle.is_in(handles));
+                }
+                find.order_by(persona::Column::Id, sea_order(direction)).limit(first as u64).all(database).await?
             }
         };
         Ok(PersonaConnection { nodes: rows.into_iter().map(Persona::from).collect() })

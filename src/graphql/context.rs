@@ -75,14 +75,22 @@ impl RequestContext {
         &self.0.request_id
     }
 
-    /// Loads one key with the level's batch.
+    /// Loads one key with the level's batch. What the request keeps is shared with it.
     ///
     /// Boxed, because the executor moves a future for every field, as large as that of the type's largest field: what
     /// one field waits in here would be paid for by each title and status of a list.
     ///
     /// # Errors
     /// The store's error with its code, ready for the client.
-    pub fn load<K: LoadKey>(&self, key: K) -> BoxFuture<'_, async_graphql::Result<K::Value>> {
+    pub fn load_shared<K: LoadKey>(&self, key: K) -> BoxFuture<'_, async_graphql::Result<Arc<K::Value>>> {
         async move { self.0.loaders.load(self, key).await.map_err(|error| field_error(&error)) }.boxed()
+    }
+
+    /// The same, as a copy of the caller's own.
+    ///
+    /// # Errors
+    /// As [`RequestContext::load_shared`].
+    pub async fn load<K: LoadKey>(&self, key: K) -> async_graphql::Result<K::Value> {
+        self.load_shared(key).await.map(Arc::unwrap_or_clone)
     }
 }

@@ -1,7 +1,10 @@
 //! Global ids: the type's name, an underscore, and what finds it in its store. Opaque to clients.
 
-use async_graphql::ID;
+use async_graphql::{
+    ContextSelectionSet, ID, OutputType, Positioned, ServerResult, Value, parser::types::Field, registry::Registry,
+};
 use chimera_stores::ledger::{Chain, EntryId};
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// What `node(id)` can fetch.
@@ -70,25 +73,46 @@ impl NodeId {
         }
     }
 
-    /// The id as the API shows it.
-    pub fn to_id(&self) -> ID {
-        ID(self.to_string())
+    /// The id as the API shows it. Every row has one, so its text is made in one piece.
+    fn text(&self) -> String {
+        match self {
+            Self::Memory(persona, id) => format!("memory_{}_{}", persona.simple(), id.simple()),
+            Self::LedgerEntry(EntryId { chain, transaction, index }) => {
+                format!("ledgerEntry_{}_{}_{index}", chain_name(*chain), hex::encode(transaction))
+            }
+            other => other.simple_parts().map(|(name, id)| simple_text(name, *id)).unwrap_or_default(),
+        }
     }
 }
 
 impl std::fmt::Display for NodeId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Memory(persona, id) => write!(f, "memory_{}_{}", persona.simple(), id.simple()),
-            Self::LedgerEntry(EntryId { chain, transaction, index }) => {
-                write!(f, "ledgerEntry_{}_{}_{index}", chain_name(*chain), hex::encode(transaction))
-            }
-            other => match other.simple_parts() {
-                Some((name, id)) => write!(f, "{name}_{}", id.simple()),
-                None => Err(std::fmt::Error),
-            },
-        }
+        f.write_str(&self.text())
     }
+}
+
+impl OutputType for NodeId {
+    fn type_name() -> Cow<'static, str> {
+        <ID as OutputType>::type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        <ID as OutputType>::create_type_info(registry)
+    }
+
+    async fn resolve(&self, _: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
+        Ok(Value::String(self.text()))
+    }
+}
+
+fn simple_text(name: &str, id: Uuid) -> String {
+    let mut hex = Uuid::encode_buffer();
+    let hex = id.as_simple().encode_lower(&mut hex);
+    let mut text = String::with_capacity(name.len() + 1 + hex.len());
+    text.push_str(name);
+    text.push('_');
+    text.push_str(hex);
+    text
 }
 
 fn parse_uuid(text: &str) -> Option<Uuid> {

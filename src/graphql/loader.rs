@@ -32,7 +32,7 @@ pub trait LoadKey: Clone + Eq + Hash + Send + Sync + 'static {
     fn load_all(context: &RequestContext, keys: Vec<Self>) -> impl Future<Output = Vec<Result<Self::Value>>> + Send;
 }
 
-/// What a key led to. Shared by the kept answer and all that wait for it; each resolver clones what it takes away once.
+/// What a key led to. Shared by the kept answer and all that wait for it.
 type Answer<V> = Result<Arc<V>>;
 
 enum Entry<V> {
@@ -40,19 +40,22 @@ enum Entry<V> {
     Waiting(Vec<oneshot::Sender<Answer<V>>>),
 }
 
+/// Every key is hashed at least three times; seeded, so that no client can know what collides.
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 struct Family<K: LoadKey> {
-    entries: HashMap<K, Entry<K::Value>>,
+    entries: Map<K, Entry<K::Value>>,
     queued: Vec<K>,
     scheduled: bool,
 }
 
 impl<K: LoadKey> Default for Family<K> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), queued: Vec::new(), scheduled: false }
+        Self { entries: Map::default(), queued: Vec::new(), scheduled: false }
     }
 }
 
-type Families = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
+type Families = Map<TypeId, Arc<dyn Any + Send + Sync>>;
 
 /// The loaders of one request, made as they are needed.
 #[derive(Default)]
@@ -71,13 +74,13 @@ impl Loaders {
     ///
     /// # Errors
     /// What the store said about this key, or about the whole call.
-    pub async fn load<K: LoadKey>(&self, context: &RequestContext, key: K) -> Result<K::Value> {
+    pub async fn load<K: LoadKey>(&self, context: &RequestContext, key: K) -> Result<Arc<K::Value>> {
         let family = self.family::<K>();
         let wait = {
             let mut state = family.lock();
             let (done, wait) = oneshot::channel();
             match state.entries.get_mut(&key) {
-                Some(Entry::Loaded(answer)) => return answer.clone().map(Arc::unwrap_or_clone),
+                Some(Entry::Loaded(answer)) => return answer.clone(),
                 Some(Entry::Waiting(waiters)) => waiters.push(done),
                 None => {
                     state.entries.insert(key.clone(), Entry::Waiting(vec![done]));
@@ -90,7 +93,7 @@ impl Loaders {
             }
             wait
         };
-        wait.await.unwrap_or_else(|_| Err(lost(K::STORE))).map(Arc::unwrap_or_clone)
+        wait.await.unwrap_or_else(|_| Err(lost(K::STORE)))
     }
 }
 

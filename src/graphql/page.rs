@@ -8,7 +8,7 @@ use super::{
 };
 use async_graphql::{ContainerType, Context, Object, SimpleObject, TypeName};
 use chimera_stores::{Page, Position, Slice};
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 /// Rows of a page when neither `first` nor `last` is given.
 pub const DEFAULT_PAGE_SIZE: u32 = 20;
@@ -75,14 +75,11 @@ pub trait Listed: ContainerType + Clone + Send + Sync + 'static {
     const NAME: &'static str;
 }
 
-/// One page of a list.
+/// One page of a list, shared with what the request keeps of it.
 #[derive(Clone)]
 pub struct Connection<T: Listed> {
-    rows: Vec<(Position, T)>,
+    page: Arc<Page<(Position, T)>>,
     list: ListId,
-    has_previous: bool,
-    has_next: bool,
-    total: Option<u64>,
 }
 
 impl<T: Listed> Connection<T> {
@@ -91,9 +88,12 @@ impl<T: Listed> Connection<T> {
     where
         T: From<R>,
     {
-        let Page { items, has_previous, has_next, total } = page;
-        let rows = items.into_iter().map(|row| (position(&row), T::from(row))).collect();
-        Self { rows, list, has_previous, has_next, total }
+        Self::shared(Arc::new(page.map(|row| (position(&row), T::from(row)))), list)
+    }
+
+    /// A connection over a page whose rows have their positions.
+    pub fn shared(page: Arc<Page<(Position, T)>>, list: ListId) -> Self {
+        Self { page, list }
     }
 }
 
@@ -103,7 +103,7 @@ impl<T: Listed> TypeName for Connection<T> {
     }
 }
 
-impl<T: Listed> TypeName for Edge<T> {
+impl<T: Listed> TypeName for Edge<'_, T> {
     fn type_name() -> Cow<'static, str> {
         format!("{}Edge", T::NAME).into()
     }
@@ -113,15 +113,13 @@ impl<T: Listed> TypeName for Edge<T> {
 #[Object(name_type)]
 impl<T: Listed> Connection<T> {
     /// The rows with their cursors.
-    async fn edges(&self) -> Many<Edge<T>> {
-        let edge =
-            |(position, node): &(Position, T)| Edge { node: node.clone(), position: position.clone(), list: self.list };
-        Many(self.rows.iter().map(edge).collect())
+    async fn edges(&self) -> Many<Edge<'_, T>> {
+        Many(self.page.items.iter().map(|(position, node)| Edge { node, position, list: self.list }).collect())
     }
 
     /// The rows alone.
     async fn nodes(&self) -> Many<&T> {
-        Many(self.rows.iter().map(|(_, node)| node).collect())
+        Many(self.page.items.iter().map(|(_, node)| node).collect())
     }
 
     /// Where this page lies in the list.
@@ -129,37 +127,37 @@ impl<T: Listed> Connection<T> {
         let key = &RequestContext::of(context)?.shared().cursor_key;
         let cursor = |row: Option<&(Position, T)>| row.map(|(position, _)| key.encode(self.list, position));
         Ok(PageInfo {
-            has_previous_page: self.has_previous,
-            has_next_page: self.has_next,
-            start_cursor: cursor(self.rows.first()),
-            end_cursor: cursor(self.rows.last()),
+            has_previous_page: self.page.has_previous,
+            has_next_page: self.page.has_next,
+            start_cursor: cursor(self.page.items.first()),
+            end_cursor: cursor(self.page.items.last()),
         })
     }
 
     /// How many rows the whole list has. Null where the store does not count.
     async fn total_count(&self) -> Option<u64> {
-        self.total
+        self.page.total
     }
 }
 
 /// One row of a page.
-pub struct Edge<T: Listed> {
-    node: T,
-    position: Position,
+pub struct Edge<'a, T: Listed> {
+    node: &'a T,
+    position: &'a Position,
     list: ListId,
 }
 
 /// A row and its place in the list.
 #[Object(name_type)]
-impl<T: Listed> Edge<T> {
+impl<T: Listed> Edge<'_, T> {
     /// The row.
     async fn node(&self) -> One<&T> {
-        One(&self.node)
+        One(self.node)
     }
 
     /// The row's place, for `after` and `before`.
     async fn cursor(&self, context: &Context<'_>) -> async_graphql::Result<String> {
-        Ok(RequestContext::of(context)?.shared().cursor_key.encode(self.list, &self.position))
+        Ok(RequestContext::of(context)?.shared().cursor_key.encode(self.list, self.position))
     }
 }
 

@@ -40,7 +40,7 @@ const MAX_NODES: usize = 100;
 
 /// Anything that `node(id)` can fetch.
 #[derive(Clone, Interface)]
-#[graphql(field(name = "id", ty = "ID", desc = "Global id."))]
+#[graphql(field(name = "id", ty = "NodeId", desc = "Global id."))]
 pub enum Node {
     /// A tenant.
     Organization(Organization),

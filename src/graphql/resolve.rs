@@ -15,6 +15,7 @@ use async_graphql::{
 };
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use std::{borrow::Cow, task::Poll};
+use tokio_util::sync::ReusableBoxFuture;
 
 /// The objects of a list.
 pub struct Many<T>(pub Vec<T>);
@@ -107,11 +108,23 @@ impl<'a> Fields<'a> {
     async fn resolve<T: ContainerType>(&self, places: &[ContextSelectionSet<'_>], objects: &[T]) -> Vec<Value> {
         let mut values = Vec::with_capacity(objects.len() * self.0.len());
         let mut waiting = FuturesUnordered::new();
+        // The box of a field that was there is the next one's.
+        let mut free: Option<ReusableBoxFuture<'_, Option<Value>>> = None;
         for (object, place) in objects.iter().zip(places) {
             for field in &self.0 {
-                let mut future = resolve_field(object, place, field).boxed();
+                let future = resolve_field(object, place, field);
+                let mut future = match free.take() {
+                    None => ReusableBoxFuture::new(future),
+                    Some(mut free) => {
+                        free.set(future);
+                        free
+                    }
+                };
                 match futures_util::poll!(&mut future) {
-                    Poll::Ready(value) => values.push(value),
+                    Poll::Ready(value) => {
+                        values.push(value);
+                        free = Some(future);
+                    }
                     Poll::Pending => {
                         let index = values.len();
                         values.push(None);

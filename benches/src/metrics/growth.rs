@@ -57,7 +57,7 @@ pub async fn slopes() -> Result<Vec<Figure>, String> {
     let postgres = Postgres::start(Flavour::Plain);
     let redis = Redis::start();
     for size in SIZES {
-        let rows = Rows { personas: PERSONAS * size, videos: 100, campaigns: 0, long_posts: 0 };
+        let rows = Rows { personas: PERSONAS * size, videos: 100, in_campaigns: 0, campaigns: 0, long_posts: 0 };
         for (store, url) in [("SQLite", None), ("PostgreSQL", Some(postgres.create(&format!("rows{size}"))))] {
             let plan = Plan { rows: Some(rows), postgres: url, stub: None };
             let installation = Installation::open(&plan).await.map_err(|error| error.to_string())?;

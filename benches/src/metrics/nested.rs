@@ -16,10 +16,10 @@ use test_servers::{Flavour, Postgres};
 pub async fn pages() -> Result<Vec<Figure>, String> {
     let server = Postgres::start_with(Flavour::Plain, &["shared_preload_libraries=pg_stat_statements"]);
     let url = server.create("bench");
-    let plan = Plan { rows: Some(Rows::FULL), postgres: Some(url.clone()), stub: None };
+    let plan = Plan { rows: Some(Rows::NESTED), postgres: Some(url.clone()), stub: None };
     drop(Installation::open(&plan).await.map_err(|error| error.to_string())?);
     server.sql("bench", "ANALYZE");
-    let bodies = documents::bodies(documents::NESTED);
+    let bodies = documents::nested(Rows::NESTED);
     let own = async |name, who| Contender::new(name, Server::own(&["serve", who, "--postgres", &url])?, &bodies).await;
     let mut all = vec![own("ours", "chimera").await?, own("H", "hand").await?, own("S", "stock").await?];
     all[0].same_answers(&all[1])?;

@@ -5,7 +5,7 @@ use crate::graphql::{
     loader::{LoadKey, spread},
 };
 use chimera_stores::{
-    Page, Result, Store, StoreError,
+    Page, Position, Result, SortValue, Store, StoreError,
     relational::{BillingKey, BillingTotal, Column, PageQuery, Record, SpendQuery, SpendReport},
 };
 use std::{collections::HashMap, marker::PhantomData};
@@ -52,43 +52,95 @@ impl<R: Record> LoadKey for ById<R> {
     }
 }
 
-/// A page of the rows of one parent. The question is part of the key: parents that ask the same go out together.
-pub struct PageOf<R> {
-    query: PageQuery,
-    parent: Uuid,
-    row: PhantomData<fn() -> R>,
+/// A row whose place in an order can be told.
+pub trait Ordered: Record {
+    /// The value of a column that lists of this type may be ordered by.
+    fn sort_value(&self, column: Column) -> SortValue;
+
+    /// Where the row stands in the order of `column`.
+    fn position(&self, column: Column) -> Position {
+        Position { value: self.sort_value(column), id: self.id() }
+    }
 }
 
-impl<R> PageOf<R> {
+macro_rules! ordered {
+    ($($module:ident { $($column:ident $value:ident $field:ident),* $(,)? })*) => { $(
+        impl Ordered for entity::$module::Model {
+            fn sort_value(&self, column: Column) -> SortValue {
+                match column {
+                    $(Column::$column => $value(&self.$field),)*
+                    Column::CreatedAt => time(&self.created_at),
+                    // The id orders by itself, and every position has it.
+                    _ => SortValue::Int(0),
+                }
+            }
+        }
+    )* };
+}
+
+fn text(value: &str) -> SortValue {
+    SortValue::Text(value.to_owned())
+}
+
+fn int(value: &i64) -> SortValue {
+    SortValue::Int(*value)
+}
+
+fn time(at: &chrono::DateTime<chrono::Utc>) -> SortValue {
+    SortValue::Int(at.timestamp_micros())
+}
+
+ordered! {
+    persona { UpdatedAt time updated_at, Handle text handle, Name text name }
+    campaign { UpdatedAt time updated_at, Name text name }
+    post { UpdatedAt time updated_at }
+    video { UpdatedAt time updated_at, Title text title }
+    asset {}
+    wallet {}
+    billing_record { OccurredAt time occurred_at, AmountMinor int amount_minor }
+    audit_entry {}
+    membership {}
+    api_key {}
+}
+
+/// A page of the rows of one parent, as what the API makes of them. The question is part of the key: parents that ask the
+/// same go out together.
+pub struct PageOf<R, T = R> {
+    query: PageQuery,
+    parent: Uuid,
+    row: PhantomData<fn() -> (R, T)>,
+}
+
+impl<R, T> PageOf<R, T> {
     /// The page of `parent`; the nil parent for a list of the whole organisation.
     pub fn new(query: PageQuery, parent: Uuid) -> Self {
         Self { query, parent, row: PhantomData }
     }
 }
 
-impl<R> Clone for PageOf<R> {
+impl<R, T> Clone for PageOf<R, T> {
     fn clone(&self) -> Self {
         Self::new(self.query.clone(), self.parent)
     }
 }
 
-impl<R> PartialEq for PageOf<R> {
+impl<R, T> PartialEq for PageOf<R, T> {
     fn eq(&self, other: &Self) -> bool {
         self.parent == other.parent && self.query == other.query
     }
 }
 
-impl<R> Eq for PageOf<R> {}
+impl<R, T> Eq for PageOf<R, T> {}
 
-impl<R> std::hash::Hash for PageOf<R> {
+impl<R, T> std::hash::Hash for PageOf<R, T> {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.query.hash(state);
         self.parent.hash(state);
     }
 }
 
-impl<R: Record> LoadKey for PageOf<R> {
-    type Value = Page<R>;
+impl<R: Ordered, T: From<R> + Clone + Send + Sync + 'static> LoadKey for PageOf<R, T> {
+    type Value = Page<(Position, T)>;
     const STORE: Store = Store::Relational;
 
     async fn load_all(context: &RequestContext, keys: Vec<Self>) -> Vec<Result<Self::Value>> {
@@ -100,9 +152,11 @@ impl<R: Record> LoadKey for PageOf<R> {
             let parents: Vec<Uuid> =
                 indexes.iter().filter_map(|index| keys.get(*index)).map(|key| key.parent).collect();
             let outcome = context.stores().relational.pages::<R>(context.scope(), query, &parents).await;
-            indexes.into_iter().zip(spread(parents.len(), outcome)).collect::<Vec<_>>()
+            let placed = |row: R| (row.position(query.order.column), T::from(row));
+            let pages = outcome.map(|pages| pages.into_iter().map(|page| page.map(placed)).collect());
+            indexes.into_iter().zip(spread(parents.len(), pages)).collect::<Vec<_>>()
         });
-        let mut answers: Vec<(usize, Result<Page<R>>)> =
+        let mut answers: Vec<(usize, Result<Self::Value>)> =
             futures_util::future::join_all(calls).await.into_iter().flatten().collect();
         answers.sort_by_key(|(index, _)| *index);
         answers.into_iter().map(|(_, result)| result).collect()

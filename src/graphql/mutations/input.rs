@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn an_id_of_another_type_is_refused_by_its_path() {
-        let id = NodeId::Campaign(Uuid::from_u128(7)).to_id();
+        let id = ID(NodeId::Campaign(Uuid::from_u128(7)).to_string());
         assert_eq!(campaign_id(&id, &["input", "campaignId"]).ok(), Some(Uuid::from_u128(7)));
         let error = refused(persona_id(&id, &["input", "personaId"]));
         assert_eq!(error.code, UserErrorCode::Invalid);

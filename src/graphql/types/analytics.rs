@@ -117,6 +117,7 @@ async fn personas_of(context: &Context<'_>, campaign_id: Uuid) -> Result<Vec<Uui
         slice: Slice::first(100),
         total: false,
     };
-    let page = RequestContext::of(context)?.load(PageOf::<entity::persona::Model>::new(query, campaign_id)).await?;
-    Ok(page.items.into_iter().map(|persona| persona.id).collect())
+    let page =
+        RequestContext::of(context)?.load_shared(PageOf::<entity::persona::Model>::new(query, campaign_id)).await?;
+    Ok(page.items.iter().map(|(_, persona)| persona.id).collect())
 }

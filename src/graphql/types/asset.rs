@@ -9,7 +9,7 @@ use crate::graphql::{
     resolve::One,
     scalars::{BigInt, DateTime, Duration, Url},
 };
-use async_graphql::{ComplexObject, Context, Enum, ID, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, Result, SimpleObject};
 use chimera_stores::media::{DownloadSpec, ObjectVersion, absolute};
 use uuid::Uuid;
 
@@ -95,8 +95,8 @@ impl From<entity::asset::Model> for Asset {
 #[ComplexObject]
 impl Asset {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::Asset(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::Asset(self.key)
     }
 
     /// A signed address of its bytes; null while they are pending.

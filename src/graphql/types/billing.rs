@@ -7,7 +7,7 @@ use crate::graphql::{
     resolve::One,
     scalars::{BigInt, CurrencyCode, DateTime},
 };
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, InputObject, Result, SimpleObject};
 use chimera_stores::relational::Column;
 use uuid::Uuid;
 
@@ -122,8 +122,8 @@ impl From<entity::billing_record::Model> for BillingRecord {
 #[ComplexObject]
 impl BillingRecord {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::BillingRecord(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::BillingRecord(self.key)
     }
 
     /// For which campaign.

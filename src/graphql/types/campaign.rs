@@ -21,7 +21,7 @@ use crate::graphql::{
     resolve::One,
     scalars::DateTime,
 };
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, InputObject, Result, SimpleObject};
 use chimera_stores::{
     relational::{Column, Predicate},
     telemetry::Subject,
@@ -136,8 +136,8 @@ impl From<entity::campaign::Model> for Campaign {
 #[ComplexObject]
 impl Campaign {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::Campaign(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::Campaign(self.key)
     }
 
     /// Who takes part, newest first.

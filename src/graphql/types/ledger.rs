@@ -8,7 +8,7 @@ use crate::graphql::{
     page::{Connection, Listed, PageArgs},
     scalars::{BigInt, DateTime, Hash},
 };
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, InputObject, Result, SimpleObject};
 use chimera_stores::{
     Position, SortValue,
     ledger::{self, EntryId, EntryPageQuery, WalletRef},
@@ -182,8 +182,8 @@ impl From<ledger::Entry> for LedgerEntry {
 #[ComplexObject]
 impl LedgerEntry {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::LedgerEntry(self.key.clone()).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::LedgerEntry(self.key.clone())
     }
 
     /// The proof that the entry is in its block, checked by this server when asked for.

@@ -3,14 +3,11 @@
 use crate::graphql::{
     context::RequestContext,
     cursor::ListId,
-    keys::relational::PageOf,
+    keys::relational::{Ordered, PageOf},
     page::{Connection, Listed, PageArgs, wants_total},
 };
 use async_graphql::{Context, Enum, Result};
-use chimera_stores::{
-    Position, SortValue,
-    relational::{Column, Edge, Order, PageQuery, Predicate, Record, Value},
-};
+use chimera_stores::relational::{Column, Edge, Order, PageQuery, Predicate, Value};
 use uuid::Uuid;
 
 /// Which way a list runs.
@@ -32,51 +29,6 @@ pub trait OrderField: Copy {
 pub fn order<F: OrderField>(field: Option<F>, direction: Option<OrderDirection>) -> Order {
     let column = field.map_or(Column::Id, F::column);
     Order { column, descending: direction.unwrap_or(OrderDirection::Desc) == OrderDirection::Desc }
-}
-
-/// A row whose place in an order can be told.
-pub trait Ordered: Record {
-    /// The value of a column that lists of this type may be ordered by.
-    fn sort_value(&self, column: Column) -> SortValue;
-}
-
-macro_rules! ordered {
-    ($($module:ident { $($column:ident $value:ident $field:ident),* $(,)? })*) => { $(
-        impl Ordered for entity::$module::Model {
-            fn sort_value(&self, column: Column) -> SortValue {
-                match column {
-                    $(Column::$column => $value(&self.$field),)*
-                    Column::CreatedAt => time(&self.created_at),
-                    _ => SortValue::Text(self.id.to_string()),
-                }
-            }
-        }
-    )* };
-}
-
-fn text(value: &str) -> SortValue {
-    SortValue::Text(value.to_owned())
-}
-
-fn int(value: &i64) -> SortValue {
-    SortValue::Int(*value)
-}
-
-fn time(at: &chrono::DateTime<chrono::Utc>) -> SortValue {
-    SortValue::Int(at.timestamp_micros())
-}
-
-ordered! {
-    persona { UpdatedAt time updated_at, Handle text handle, Name text name }
-    campaign { UpdatedAt time updated_at, Name text name }
-    post { UpdatedAt time updated_at }
-    video { UpdatedAt time updated_at, Title text title }
-    asset {}
-    wallet {}
-    billing_record { OccurredAt time occurred_at, AmountMinor int amount_minor }
-    audit_entry {}
-    membership {}
-    api_key {}
 }
 
 /// What a list of children is asked for, apart from its page.
@@ -127,7 +79,6 @@ where
     T: Listed + From<R>,
 {
     let request = RequestContext::of(context)?;
-    let column = list.order.column;
     let id = ListId::new(T::NAME, &format!("{:?}", list.order));
     let slice = args.slice(request, id)?;
     let query = PageQuery {
@@ -138,8 +89,8 @@ where
         slice,
         total: wants_total(context),
     };
-    let page = request.load(PageOf::<R>::new(query, list.parent)).await?;
-    Ok(Some(Connection::new(page, id, |row: &R| Position { value: row.sort_value(column), id: row.id() })))
+    let page = request.load_shared(PageOf::<R, T>::new(query, list.parent)).await?;
+    Ok(Some(Connection::shared(page, id)))
 }
 
 /// The predicate that a column is one of these enum values; none when nothing is asked.

@@ -11,7 +11,7 @@ use crate::graphql::{
     resolve::One,
     scalars::{BigInt, DateTime},
 };
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, InputObject, Result, SimpleObject};
 use chimera_stores::{
     Position, SortValue,
     memory::{self, InteractionPageQuery, MemoryPageQuery, context as rag},
@@ -153,8 +153,8 @@ impl From<memory::MemoryRecord> for Memory {
 #[ComplexObject]
 impl Memory {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::Memory(self.key.0, self.key.1).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::Memory(self.key.0, self.key.1)
     }
 
     /// Who remembers.

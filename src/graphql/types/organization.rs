@@ -10,7 +10,7 @@ use crate::graphql::{
     resolve::One,
     scalars::DateTime,
 };
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, InputObject, Result, SimpleObject};
 use chimera_stores::{
     Principal, Role as ScopeRole,
     relational::{Column, Predicate, Value},
@@ -52,8 +52,8 @@ impl From<entity::organization::Model> for Organization {
 #[ComplexObject]
 impl Organization {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::Organization(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::Organization(self.key)
     }
 
     /// Who may do what, newest first.
@@ -107,8 +107,8 @@ impl From<entity::user::Model> for User {
 #[ComplexObject]
 impl User {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::User(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::User(self.key)
     }
 }
 
@@ -194,8 +194,8 @@ impl From<entity::api_key::Model> for ApiKey {
 #[ComplexObject]
 impl ApiKey {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::ApiKey(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::ApiKey(self.key)
     }
 }
 
@@ -297,8 +297,8 @@ impl From<entity::audit_entry::Model> for AuditEntry {
 #[ComplexObject]
 impl AuditEntry {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::AuditEntry(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::AuditEntry(self.key)
     }
 }
 

@@ -30,7 +30,7 @@ use crate::graphql::{
     resolve::One,
     scalars::{DateTime, Duration},
 };
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, InputObject, Result, SimpleObject};
 use chimera_stores::{
     episodic::WindowQuery,
     memory::{RecallQuery, context::ContextQuery},
@@ -147,8 +147,8 @@ impl From<entity::persona::Model> for Persona {
 #[ComplexObject]
 impl Persona {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::Persona(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::Persona(self.key)
     }
 
     /// Its picture.

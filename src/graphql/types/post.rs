@@ -12,7 +12,7 @@ use crate::graphql::{
     resolve::One,
     scalars::{DateTime, Url},
 };
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, InputObject, Result, SimpleObject};
 use chimera_stores::relational::{Column, Predicate, Value};
 use uuid::Uuid;
 
@@ -137,8 +137,8 @@ impl From<entity::post::Model> for Post {
 #[ComplexObject]
 impl Post {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::Post(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::Post(self.key)
     }
 
     /// Who publishes it.

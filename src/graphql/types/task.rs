@@ -10,7 +10,7 @@ use crate::graphql::{
     resolve::One,
     scalars::{DateTime, Duration},
 };
-use async_graphql::{ComplexObject, Context, Enum, ID, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, Result, SimpleObject};
 use chimera_stores::{
     Position, SortValue,
     episodic::{self, TaskPageQuery},
@@ -126,8 +126,8 @@ impl From<episodic::Task> for Task {
 #[ComplexObject]
 impl Task {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::Task(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::Task(self.key)
     }
 
     /// For whom.

@@ -10,7 +10,7 @@ use crate::graphql::{
     resolve::One,
     scalars::{BigInt, DateTime, Duration},
 };
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, InputObject, Result, SimpleObject};
 use chimera_stores::{
     Position, SortValue,
     telemetry::{self, EventPageQuery, Subject},
@@ -103,8 +103,8 @@ impl From<telemetry::RenderEvent> for RenderEvent {
 #[ComplexObject]
 impl RenderEvent {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::RenderEvent(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::RenderEvent(self.key)
     }
 
     /// The video.

@@ -16,7 +16,7 @@ use crate::graphql::{
     resolve::One,
     scalars::{DateTime, Duration},
 };
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, InputObject, Result, SimpleObject};
 use chimera_stores::{
     relational::{Column, Predicate, Value},
     telemetry::Subject,
@@ -151,8 +151,8 @@ impl From<entity::video::Model> for Video {
 #[ComplexObject]
 impl Video {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::Video(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::Video(self.key)
     }
 
     /// Whose video it is.

@@ -12,7 +12,7 @@ use crate::graphql::{
     resolve::One,
     scalars::DateTime,
 };
-use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, Result, SimpleObject};
 use chimera_stores::{
     Slice,
     ledger::{Address, WalletRef},
@@ -64,8 +64,8 @@ impl From<entity::wallet::Model> for Wallet {
 #[ComplexObject]
 impl Wallet {
     /// Global id.
-    pub async fn id(&self) -> ID {
-        NodeId::Wallet(self.key).to_id()
+    pub async fn id(&self) -> NodeId {
+        NodeId::Wallet(self.key)
     }
 
     /// Whose wallet it is.
@@ -112,6 +112,6 @@ pub async fn wallets_of(context: &Context<'_>, column: Column, parent: Uuid) -> 
         slice: Slice::first(MAX_WALLETS),
         total: false,
     };
-    let page = RequestContext::of(context)?.load(PageOf::<entity::wallet::Model>::new(query, parent)).await?;
-    Ok(page.items.iter().map(wallet_ref).collect())
+    let page = RequestContext::of(context)?.load_shared(PageOf::<entity::wallet::Model>::new(query, parent)).await?;
+    Ok(page.items.iter().map(|(_, wallet)| wallet_ref(wallet)).collect())
 }

@@ -21,6 +21,7 @@ mod claim;
 mod column;
 mod dialect;
 mod fault;
+mod fields;
 mod notify;
 mod outbox;
 mod pool;

@@ -102,8 +102,11 @@ fn ordinal(result: &QueryResult) -> Result<usize, DbErr> {
     usize::try_from(result.try_get::<i64>("", ORDINAL)?).map_err(|error| DbErr::Type(error.to_string()))
 }
 
+/// Both kinds of statement select the ordinal first, then the row.
 fn read_row<E: Table>(result: &QueryResult) -> Result<(usize, Row), DbErr> {
-    Ok((ordinal(result)?, E::row(result)?))
+    let place: i64 = result.try_get_by_index(0)?;
+    let place = usize::try_from(place).map_err(|error| DbErr::Type(error.to_string()))?;
+    Ok((place, E::row(result, 1)?))
 }
 
 /// One page per parent.

@@ -1,14 +1,15 @@
 //! What the fourteen kinds have in common for SQL: which entity a kind is, and which of its rows an organisation sees.
 
+use super::fields::Fields;
 use crate::relational::{Kind, Record, Row};
 use sea_orm::{
-    DbErr, EntityTrait, FromQueryResult, Iterable, QueryResult,
+    DbErr, EntityTrait, QueryResult,
     sea_query::{Expr, ExprTrait, Query},
 };
 use uuid::Uuid;
 
 /// An entity whose rows cross the port.
-pub(super) trait Table: EntityTrait<Model: Record> {
+pub(super) trait Table: EntityTrait<Model: Record + Fields> {
     /// Its kind.
     const KIND: Kind = <Self::Model as Record>::KIND;
 
@@ -18,8 +19,8 @@ pub(super) trait Table: EntityTrait<Model: Record> {
     }
 
     /// Every column, seen through `alias`.
-    fn columns(alias: &'static str) -> impl Iterator<Item = (&'static str, Self::Column)> {
-        Self::Column::iter().map(move |column| (alias, column))
+    fn columns(alias: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+        Self::Model::COLUMNS.iter().map(move |column| (alias, *column))
     }
 
     /// Whether the row called `alias` exists for this organisation.
@@ -38,13 +39,13 @@ pub(super) trait Table: EntityTrait<Model: Record> {
         }
     }
 
-    /// A row of an answer that selected [`Table::columns`].
-    fn row(result: &QueryResult) -> Result<Row, DbErr> {
-        Ok(Self::Model::from_query_result(result, "")?.into_row())
+    /// A row of an answer that selected [`Table::columns`] from `first` on.
+    fn row(result: &QueryResult, first: usize) -> Result<Row, DbErr> {
+        Ok(Self::Model::decode(result, first)?.into_row())
     }
 }
 
-impl<E: EntityTrait<Model: Record>> Table for E {}
+impl<E: EntityTrait<Model: Record + Fields>> Table for E {}
 
 /// Runs an expression with `$entity` standing for the entity of a kind.
 macro_rules! for_kind {
